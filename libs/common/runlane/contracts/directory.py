@@ -1,0 +1,150 @@
+"""Entries of the directory: organisations, config, secrets, keys, workflow manifests, schedules.
+
+They live in one key-value bucket; a key is `{kind}.{…}`. Every service holds a watched copy in memory (`runlane.directory`).
+"""
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+ExecutionMode: TypeAlias = Literal["sync", "async", "scheduled"]
+
+#: The pseudo-organisation whose config every organisation inherits.
+PLATFORM = "platform"
+
+
+class Org(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A client organisation. Key `orgs.{id}`. `time_zone` is an IANA name; `tenant_id` its Microsoft 365 tenant."""
+
+    id: str
+    name: str
+    tenant_id: str | None = None
+    time_zone: str = "UTC"
+    tags: list[str] = field(default_factory=list)
+    disabled_workflows: list[str] = field(default_factory=list)
+
+
+class ConfigValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One configuration value. Key `config.{org}.{key}`."""
+
+    org: str
+    key: str
+    value: Any
+    changed_at: datetime | None = None
+    changed_by: str | None = None
+
+
+class SecretValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One secret, sealed under `secret_context()`. Key `secrets.{org}--{name}`."""
+
+    org: str
+    name: str
+    sealed: bytes
+    version: int = 1
+    changed_at: datetime | None = None
+    changed_by: str | None = None
+
+
+def secret_context(org: str, name: str, version: int) -> str:
+    """What a secret is sealed for: it opens under no other organisation, name or version."""
+    return f"{org}|{name}|{version}"
+
+
+class ApiKey(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who may call. Key `keys.{id}`; the caller sends `rl_{id}_{secret}` and only SHA-256 of the secret is kept.
+
+    `org` None means every organisation: such a caller names one in `X-Organization-Id`. `permissions` may be `["*"]`.
+    """
+
+    id: str
+    secret_sha256: str
+    name: str
+    org: str | None = None
+    permissions: list[str] = field(default_factory=list)
+    email: str | None = None
+    created_at: datetime | None = None
+    expires_at: datetime | None = None
+
+
+class RetrySettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`retry_policy` as resolved: attempt n+1 waits `initial_delay * multiplier**(n-1)`, at most `max_delay`, ± jitter."""
+
+    max_attempts: int = 1
+    backoff_multiplier: float = 2.0
+    initial_delay_seconds: float = 1.0
+    max_delay_seconds: float = 300.0
+    jitter: float = 0.1
+    non_retryable: list[str] = field(default_factory=list)
+
+
+class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A workflow as its executor published it (SPEC §7). Key `workflows.{name}`. `parameters` is its JSON Schema."""
+
+    name: str
+    description: str
+    parameters: Raw
+    category: str = "General"
+    tags: list[str] = field(default_factory=list)
+    execution_mode: ExecutionMode = "sync"
+    timeout_seconds: float = 300
+    max_duration_seconds: float = 300
+    retry: RetrySettings = RetrySettings()
+    schedule: str | None = None
+    schedule_time_zone: str = "UTC"
+    misfire_policy: Literal["skip", "once", "all"] = "once"
+    misfire_window_seconds: float = 86_400
+    overlap_policy: Literal["allow", "skip", "cancel_previous"] = "allow"
+    jitter_seconds: float = 0
+    requires_org: bool = True
+    expose_in_forms: bool = True
+    requires_approval: bool = False
+    required_permission: str = "canExecuteWorkflows"
+    webhook_enabled: bool = False
+    webhook_secret_required: bool = True
+    source_file: str = ""
+    source_line: int = 0
+    version: str = ""
+    origin: str = "default"
+
+
+class ImportFailure(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A workflow file that did not import. Key `failures.{digest of origin and file}`."""
+
+    file: str
+    message: str
+    traceback: str = ""
+    at: datetime | None = None
+    origin: str = "default"
+
+
+class ScheduleSetting(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an organisation changed of a workflow's schedule. Key `schedules.{org}.{workflow}`. None: as declared."""
+
+    org: str
+    workflow: str
+    enabled: bool | None = None
+    schedule: str | None = None
+    time_zone: str | None = None
+    changed_at: datetime | None = None
+
+
+Entry: TypeAlias = Org | ConfigValue | SecretValue | ApiKey | Manifest | ImportFailure | ScheduleSetting
+
+KINDS: dict[str, type[Entry]] = {
+    "orgs": Org,
+    "config": ConfigValue,
+    "secrets": SecretValue,
+    "keys": ApiKey,
+    "workflows": Manifest,
+    "failures": ImportFailure,
+    "schedules": ScheduleSetting,
+}
+
+_decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in KINDS.items()}
+
+
+def decode_entry(key: str, payload: bytes) -> Entry:
+    """The entry stored under `key`; raises `KeyError` for an unknown kind, `msgspec.DecodeError` for a bad value."""
+    return _decoders[key.partition(".")[0]].decode(payload)

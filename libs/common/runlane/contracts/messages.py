@@ -1,0 +1,329 @@
+"""What travels on REQUESTS and EVENTS: one request struct, and the events of an execution as CloudEvents 1.0 JSON.
+
+A request asks (imperative), an event tells (past tense). Everything in an event is sanitized at its source; what resume
+needs in its true form travels beside it, sealed, and only where the sanitized form differs.
+"""
+
+from datetime import datetime
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+TriggerKind: TypeAlias = Literal["http", "schedule", "form", "webhook", "retry"]
+
+
+class Trigger(Struct, frozen=True, omit_defaults=True):
+    """What caused an execution. `reference`: the tick, form, delivery or retried execution."""
+
+    kind: TriggerKind = "http"
+    reference: str | None = None
+
+
+class Caller(Struct, frozen=True, omit_defaults=True):
+    """On whose behalf an execution runs (`context.executed_by…`)."""
+
+    id: str
+    email: str | None = None
+    name: str | None = None
+
+
+class Failure(Struct, frozen=True, omit_defaults=True):
+    """Why an execution failed: what the client may see, and what only operators may.
+
+    `internal` is None unless the error was unexpected; then `{"type", "message", "traceback"}`, redacted.
+    """
+
+    error: str
+    message: str
+    details: dict[str, Any] = field(default_factory=dict)
+    internal: dict[str, str] | None = None
+
+
+class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Run a workflow. The work-queue message.
+
+    `sealed_parameters` is a JSON object sealed under `parameters_context()`; None means no parameters.
+    `last_state` is the sequence of the last state its sender knows; 0 before the first attempt.
+    `first_started_at` is set from the second attempt on: `max_duration_seconds` counts from it.
+    """
+
+    execution_id: str
+    org: str
+    workflow: str
+    caller: Caller
+    accepted_at: datetime
+    trigger: Trigger = Trigger()
+    sealed_parameters: bytes | None = None
+    attempt: int = 1
+    last_state: int = 0
+    first_started_at: datetime | None = None
+    reply_to: str | None = None
+    traceparent: str | None = None
+    version: int = 1
+
+
+def parameters_context(org: str, execution_id: str) -> str:
+    """What an execution's parameters are sealed for."""
+    return f"{org}|{execution_id}|parameters"
+
+
+def trace_context(org: str, execution_id: str) -> str:
+    """What the true values in an execution's trace are sealed for."""
+    return f"{org}|{execution_id}|trace"
+
+
+# --- trace entries: what an execution tells of itself while it runs ---------------------------------------------------
+
+
+class LogEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="log"):
+    """`context.log`."""
+
+    at: datetime
+    level: str
+    message: str
+    data: Raw | None = None
+
+
+class CheckpointEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="checkpoint"):
+    """`context.save_checkpoint`. `sealed`: the true data, where `data` was sanitized."""
+
+    at: datetime
+    name: str
+    data: Raw
+    sealed: bytes | None = None
+
+
+class VariableEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="variable"):
+    """`context.set_variable`."""
+
+    at: datetime
+    name: str
+    value: Raw
+    sealed: bytes | None = None
+
+
+class CallEntry(Struct, frozen=True, tag_field="kind", tag="call"):
+    """One call to a vendor's API."""
+
+    at: datetime
+    integration: str
+    method: str
+    endpoint: str
+    status_code: int | None
+    duration_ms: int
+    success: bool
+    error: str | None = None
+
+
+class StepEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="step"):
+    """A finished durable step. `key` is its name with a count where a name is used again (`migrate#2`)."""
+
+    at: datetime
+    key: str
+    result: Raw
+    duration_ms: int = 0
+    sealed: bytes | None = None
+
+
+class ProgressEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="progress"):
+    """`context.progress`."""
+
+    at: datetime
+    percent: float
+    message: str | None = None
+
+
+class DroppedEntry(Struct, frozen=True, tag_field="kind", tag="dropped"):
+    """Entries beyond the cap were counted instead of kept; `what` is the entry kind."""
+
+    at: datetime
+    what: str
+    count: int
+
+
+TraceEntry: TypeAlias = (
+    LogEntry | CheckpointEntry | VariableEntry | CallEntry | StepEntry | ProgressEntry | DroppedEntry
+)
+
+
+# --- events -----------------------------------------------------------------------------------------------------------
+
+
+class Event(Struct, frozen=True, kw_only=True, tag_field="type"):
+    """The CloudEvents envelope of every execution event; `subject` is the execution id.
+
+    `organization`, `workflow` and `attempt` are extension attributes (CloudEvents 1.0 §3.1).
+    """
+
+    id: str
+    source: str
+    subject: str
+    time: datetime
+    organization: str
+    workflow: str
+    attempt: int = 0
+    specversion: str = "1.0"
+    datacontenttype: str = "application/json"
+
+
+class QueuedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    trigger: Trigger
+    caller: Caller
+    input: Raw
+    sealed_input: bytes | None = None
+    digest: str | None = None
+    run_at: datetime | None = None
+    tags: list[str] = field(default_factory=list)
+
+
+class Queued(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.queued"):
+    """Accepted. `digest` is a keyed digest of the parameters: an idempotency key must come with the same ones.
+
+    With `run_at` in the future the execution is Scheduled rather than Queued.
+    """
+
+    data: QueuedData
+
+
+class StartedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    executor: str
+    request_sequence: int
+    delivered: int
+    first_started_at: datetime
+    resumed: bool = False
+    workflow_version: str = ""
+    reason: str | None = None
+
+
+class Started(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.started"):
+    """An executor claimed it. `reason` says why it was taken up again (`child died`, `redelivered`); None at first."""
+
+    data: StartedData
+
+
+class RetryingData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    failure: Failure
+    next_attempt: int
+    next_attempt_at: datetime
+    first_started_at: datetime
+    trace: list[TraceEntry] = field(default_factory=list)
+
+
+class Retrying(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.retrying"):
+    """The attempt failed and another will follow."""
+
+    data: RetryingData
+
+
+class SuspendedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    reason: str
+    first_started_at: datetime
+    until: datetime | None = None
+    trace: list[TraceEntry] = field(default_factory=list)
+
+
+class Suspended(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.suspended"):
+    """It waits without holding a slot: `reason` is `sleep`, `event:<name>` or `approval`."""
+
+    data: SuspendedData
+
+
+class SucceededData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    result: Raw
+    duration_ms: int
+    trace: list[TraceEntry] = field(default_factory=list)
+
+
+class Succeeded(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.succeeded"):
+    """The function returned. `result` is redacted but never shortened."""
+
+    data: SucceededData
+
+
+class FailedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    failure: Failure
+    duration_ms: int
+    trace: list[TraceEntry] = field(default_factory=list)
+
+
+class Failed(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.failed"):
+    """It ended in an error, for good."""
+
+    data: FailedData
+
+
+class CancelledData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    by: Caller
+    reason: str | None = None
+
+
+class Cancelled(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.cancelled"):
+    """Somebody stopped it. Written by the canceller himself, so it holds from that moment."""
+
+    data: CancelledData
+
+
+class TracedData(Struct, frozen=True, kw_only=True):
+    entries: list[TraceEntry]
+
+
+class Traced(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.traced"):
+    """Some trace entries, in order."""
+
+    data: TracedData
+
+
+TickOutcome: TypeAlias = Literal["fired", "late", "caught_up", "skipped", "missed"]
+
+
+class TickData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    scheduled_for: datetime
+    outcome: TickOutcome
+    reason: str | None = None
+    execution_id: str | None = None
+    schedule: str = ""
+    time_zone: str = "UTC"
+
+
+class Ticked(Event, frozen=True, kw_only=True, tag="dev.runlane.schedule.ticked"):
+    """A cron tick came and this became of it. `subject` is `{workflow}/{scheduled_for}`."""
+
+    data: TickData
+
+
+StateEvent: TypeAlias = Started | Retrying | Suspended | Succeeded | Failed | Cancelled
+TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled
+ExecutionEvent: TypeAlias = Queued | StateEvent | Traced
+AnyEvent: TypeAlias = ExecutionEvent | Ticked
+
+#: The last token of a state event's subject.
+STATE_TAILS: dict[type[Event], str] = {
+    Started: "state.started",
+    Retrying: "state.retrying",
+    Suspended: "state.suspended",
+    Succeeded: "state.succeeded",
+    Failed: "state.failed",
+    Cancelled: "state.cancelled",
+}
+
+TERMINAL: tuple[type[Event], ...] = (Succeeded, Failed, Cancelled)
+
+_encoder = msgspec.json.Encoder()
+_request_decoder = msgspec.json.Decoder(Request)
+_event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
+
+
+def encode(message: Struct) -> bytes:
+    """Any message of this module as JSON."""
+    return _encoder.encode(message)
+
+
+def decode_request(payload: bytes) -> Request:
+    """Raises `msgspec.DecodeError` (a `msgspec.ValidationError` where it is JSON of another shape)."""
+    return _request_decoder.decode(payload)
+
+
+def decode_event(payload: bytes) -> AnyEvent:
+    """Raises `msgspec.DecodeError` (a `msgspec.ValidationError` where it is JSON of another shape)."""
+    return _event_decoder.decode(payload)

@@ -1,0 +1,112 @@
+"""Every stream, subject, consumer and bucket name of Runlane, and the only code that builds or reads one.
+
+Tokens are checked by `runlane.ids` before they get here and once more on the way in: nats-py would publish to `*` or `>`.
+"""
+
+from typing import NamedTuple
+
+from runlane.ids import check_token
+
+REQUESTS = "REQUESTS"
+EVENTS = "EVENTS"
+DEAD = "DEAD"
+DIRECTORY = "DIRECTORY"
+
+REQUEST_SUBJECTS = ("runlane.request.>", "runlane.delayed.>")
+EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>")
+DEAD_SUBJECTS = ("runlane.dead.>",)
+
+#: Stored events are republished under this prefix for whoever watches live: `runlane.live.{event subject without runlane.}`.
+LIVE = "runlane.live"
+
+EXECUTORS = "executors"  # durable consumer of REQUESTS
+RECORDER = "recorder"  # durable consumer of EVENTS
+
+DEFAULT_LANE = "0"
+ALL_REQUESTS = "runlane.request.>"
+ALL_CANCELS = "runlane.control.cancel.*"
+
+
+def request(lane: str, org: str, workflow: str) -> str:
+    """Where a request waits for an executor."""
+    return f"runlane.request.{lane}.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+
+
+def delayed(execution: str) -> str:
+    """Where a request waits for its time; publishing again replaces it."""
+    return f"runlane.delayed.{check_token(execution, 'execution')}"
+
+
+def event(org: str, workflow: str, execution: str, tail: str) -> str:
+    """One event of an execution; `tail` is `queued`, `trace` or `state.<kind>`."""
+    return f"{_execution(org, workflow, execution)}.{tail}"
+
+
+def state_line(org: str, workflow: str, execution: str) -> str:
+    """The filter over an execution's state changes: what every compare-and-set is checked against."""
+    return f"{_execution(org, workflow, execution)}.state.*"
+
+
+def all_events(org: str, execution: str, workflow: str = "*") -> str:
+    """The filter over everything an execution wrote; without its workflow where the asker does not know it."""
+    name = workflow if workflow == "*" else check_token(workflow, "workflow")
+    return f"runlane.event.{check_token(org, 'organization')}.{name}.{check_token(execution, 'execution')}.>"
+
+
+def any_state(org: str, execution: str) -> str:
+    """The filter over an execution's state changes for an asker who does not know its workflow."""
+    return f"runlane.event.{check_token(org, 'organization')}.*.{check_token(execution, 'execution')}.state.*"
+
+
+def tick(org: str, workflow: str) -> str:
+    """The fate of each cron tick of a workflow in an organisation."""
+    return f"runlane.tick.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+
+
+def live(filter_: str) -> str:
+    """The live (core NATS, at most once) twin of an event subject or filter."""
+    return f"{LIVE}.{filter_.removeprefix('runlane.')}"
+
+
+def cancel(execution: str) -> str:
+    """Tells whichever executor runs it that an execution was cancelled."""
+    return f"runlane.control.cancel.{check_token(execution, 'execution')}"
+
+
+def reply(gateway: str, execution: str) -> str:
+    """Where a gateway awaits the outcome of a synchronous call."""
+    return f"runlane.reply.{check_token(gateway, 'gateway')}.{check_token(execution, 'execution')}"
+
+
+def replies(gateway: str) -> str:
+    """The filter over all replies to a gateway."""
+    return f"runlane.reply.{check_token(gateway, 'gateway')}.*"
+
+
+def dead(org: str, workflow: str, execution: str) -> str:
+    """A request that was given up."""
+    return f"runlane.dead.{org}.{workflow}.{execution}"
+
+
+class EventSubject(NamedTuple):
+    """What an event's subject says."""
+
+    org: str
+    workflow: str
+    execution: str
+    tail: str
+
+
+def parse_event(subject: str) -> EventSubject | None:
+    """Read `runlane.event.{org}.{workflow}.{execution}.{tail}`; None for any other subject."""
+    tokens = subject.split(".", 5)
+    if len(tokens) != 6 or tokens[0] != "runlane" or tokens[1] != "event":
+        return None
+    return EventSubject(*tokens[2:])
+
+
+def _execution(org: str, workflow: str, execution: str) -> str:
+    return (
+        f"runlane.event.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+        f".{check_token(execution, 'execution')}"
+    )

@@ -1,0 +1,221 @@
+"""What rooms and authors' code need from the world, as Protocols. Adapters are elsewhere; fakes pass the same tests."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+from msgspec import Struct
+
+from runlane.contracts.messages import TraceEntry
+from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
+
+# --- bus --------------------------------------------------------------------------------------------------------------
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """Something to store on a stream.
+
+    `id` deduplicates within the stream's window, so publishing again after a doubtful failure is safe.
+    With `expect_last`, it is stored only if that is the sequence of the last message on `expect_on`
+    (default: its own subject; a filter may hold wildcards); 0 means there is none yet.
+    With `deliver_at`, it is held on `subject` until then and stored on `deliver_to`.
+    """
+
+    subject: str
+    payload: bytes
+    id: str
+    expect_last: int | None = None
+    expect_on: str | None = None
+    deliver_at: datetime | None = None
+    deliver_to: str | None = None
+
+
+class Stored(Struct, frozen=True):
+    """Something that was stored on a stream."""
+
+    subject: str
+    sequence: int
+    payload: bytes
+    time: datetime
+
+
+class Delivery(Protocol):
+    """A message handed to this consumer, until it says what became of it."""
+
+    @property
+    def subject(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def sequence(self) -> int:
+        """Its sequence in the stream."""
+        ...
+
+    @property
+    def delivered(self) -> int:
+        """How often it was delivered, this time included: from 1."""
+        ...
+
+    def ack(self) -> None:
+        """Done with it. At most once: a lost ack means another delivery."""
+        ...
+
+    def nak(self) -> None:
+        """Give it back; it is delivered again at once."""
+        ...
+
+    def in_progress(self) -> None:
+        """Still working on it: the lease starts anew."""
+        ...
+
+    def term(self, reason: str) -> None:
+        """Never deliver it again."""
+        ...
+
+
+class Consumption(Protocol):
+    """A running pull on a durable consumer."""
+
+    def pull(self) -> None:
+        """Capacity was freed: ask for more if there is room."""
+        ...
+
+    async def stop(self) -> None:
+        """Ask for no more. What was delivered already stays to be acknowledged."""
+        ...
+
+
+class Subscription(Protocol):
+    """A running core subscription."""
+
+    async def stop(self) -> None: ...
+
+
+class ConsumerLag(Struct, frozen=True):
+    """How far a durable consumer is. Everything up to `floor` has been acknowledged."""
+
+    floor: int
+    pending: int
+    unacknowledged: int
+
+
+class Bus(Protocol):
+    """Streams with compare-and-set, leases and direct reads, and messages that are stored nowhere."""
+
+    @property
+    def connected(self) -> bool: ...
+
+    async def publish(self, message: Message, *, timeout: float = 5.0) -> int:
+        """Store it and return its sequence, trying again until `timeout` seconds are over.
+
+        Raises `StateConflict` when the expectation fails, `MessageTooLarge`, `StorageFull`, `BusUnavailable`.
+        """
+        ...
+
+    def send(self, subject: str, payload: bytes) -> None:
+        """Tell whoever listens now; stored nowhere, no answer."""
+        ...
+
+    async def listen(self, subject: str, heard: Callable[[str, bytes], None]) -> Subscription:
+        """Call `heard(subject, payload)` for each message sent from now on. `heard` must not block."""
+        ...
+
+    async def listen_live(self, filter_: str, heard: Callable[[Stored], None]) -> Subscription:
+        """Call `heard` for each event stored from now on; may miss some: `read` has them."""
+        ...
+
+    async def last(self, stream: str, filter_: str) -> Stored | None:
+        """The last stored message on a subject or filter."""
+        ...
+
+    async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
+        """Up to `limit` stored messages after a sequence, oldest first."""
+        ...
+
+    async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:
+        """The last stored message of every subject under a filter."""
+        ...
+
+    async def consume(
+        self, stream: str, consumer: str, deliver: Callable[[Delivery], None], room: Callable[[], int]
+    ) -> Consumption:
+        """Deliver to `deliver`, never having asked for more than `room()` messages. `deliver` must not block."""
+        ...
+
+    async def lag(self, stream: str, consumer: str) -> ConsumerLag:
+        """How far a durable consumer is."""
+        ...
+
+
+# --- directory --------------------------------------------------------------------------------------------------------
+
+
+class DirectoryStore(Protocol):
+    """A watched key-value bucket. Revisions grow by every change of any key."""
+
+    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
+        """Write and return the new revision. With `expect`, only if that is the key's revision (0: it does not exist),
+        else `StateConflict`. Raises `BusUnavailable`."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove a key; removing one that is not there is no error."""
+        ...
+
+    async def watch(self, changed: Callable[[str, bytes | None, int], None]) -> None:
+        """Call `changed(key, value or None, revision)` for all there is, then return; and for each change after."""
+        ...
+
+
+# --- record store -----------------------------------------------------------------------------------------------------
+
+
+class RecordStore(Protocol):
+    """The records, folded from EVENTS. Applying an event again changes nothing."""
+
+    async def apply(self, events: Sequence[Stored]) -> None:
+        """Fold events in, in one transaction. Undecodable ones are the caller's to sort out first.
+        Raises `StoreUnavailable`; then nothing was written."""
+        ...
+
+    async def get(self, org: str, execution_id: str) -> Record | None:
+        """One whole record."""
+        ...
+
+    async def find(self, query: ExecutionQuery) -> ExecutionPage:
+        """A page of executions, newest first, without inputs, results and traces."""
+        ...
+
+    async def ticks(self, query: TickQuery) -> TickPage:
+        """A page of schedule ticks, newest first."""
+        ...
+
+    async def prune(self, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` executions that ended before then, and old ticks; how many went."""
+        ...
+
+    async def ping(self) -> None:
+        """Raises `StoreUnavailable` with the reason."""
+        ...
+
+
+# --- what a Context stands on -----------------------------------------------------------------------------------------
+
+
+class Runtime(Protocol):
+    """The executor as one execution sees it. In a child it speaks over a pipe; in `runlane.testing` it is memory."""
+
+    def trace(self, entry: TraceEntry, true_value: bytes | None = None) -> Awaitable[None]:
+        """Queue an entry in order; awaiting what it returns waits until it is stored.
+
+        `true_value`: the JSON that resume needs, where the entry holds a sanitized form of it.
+        """
+        ...
+
+    async def secret(self, name: str) -> str | None:
+        """A secret of this organisation."""
+        ...
+
+    def config(self) -> Mapping[str, Any]:
+        """This organisation's configuration, inherited values included."""
+        ...

@@ -1,0 +1,99 @@
+"""What the environment tells a process, read once in its composition root and frozen. Each variable is `RUNLANE_` + the field."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import Struct
+
+from runlane.errors import ConfigurationError
+from runlane.sealing import Sealer, parse_master_key
+
+_PREFIX = "RUNLANE_"
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Settings of every service. Durations in seconds, sizes in bytes; an absent variable means the default here."""
+
+    data_dir: Path = Path(".runlane")
+    nats_url: str = "nats://127.0.0.1:4222"
+    nats_user: str | None = None
+    nats_password: str | None = None
+    database_url: str | None = None
+    redis_url: str | None = None
+    #: Base64 of 32 bytes; several, separated by commas, while rotating: the first one seals.
+    master_key: str | None = None
+    master_key_file: Path | None = None
+
+    workflows: Path = Path("workflows")
+    workflows_origin: str = "default"
+    reload: bool = False
+
+    http_host: str = "127.0.0.1"
+    http_port: int = 8080
+    max_body: int = 700 * 1024
+    sync_wait: float = 30.0
+
+    executor_children: int = 2
+    executor_slots: int = 200
+    #: How long code may clean up after its timeout or a cancel before its process is ended.
+    stop_grace: float = 5.0
+    drain_grace: float = 30.0
+
+    stream_replicas: int = 1
+    event_retention_days: float = 7
+    record_retention_days: float = 90
+    queue_max_bytes: int = 4 * 1024**3
+    durability: Literal["fsync", "buffered"] = "buffered"
+
+    #: Where a service other than the gateway answers /healthz, /readyz and /metrics; 0 means nowhere.
+    health_port: int = 0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "text"] = "auto"
+
+    @property
+    def record_store_url(self) -> str:
+        """The SQLAlchemy URL of the record store: SQLite in the data directory unless told otherwise."""
+        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'records.db'}"
+
+    def sealer(self) -> Sealer:
+        """The sealer of this installation; raises `ConfigurationError` when there is no usable master key."""
+        text = self.master_key
+        path = self.master_key_file or self.data_dir / "master.key"
+        if text is None and path.is_file():
+            text = path.read_text(encoding="utf-8")
+        if text is None:
+            raise ConfigurationError(
+                f"There is no master key: set RUNLANE_MASTER_KEY or write one to {path}.", "RUNLANE_MASTER_KEY"
+            )
+        try:
+            return Sealer(*(parse_master_key(part) for part in text.split(",")))
+        except ValueError as problem:
+            raise ConfigurationError(f"RUNLANE_MASTER_KEY: {problem}.", "RUNLANE_MASTER_KEY") from None
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the environment; raises `ConfigurationError` naming the variable that cannot be read.
+
+    An empty variable counts as unset. Unknown `RUNLANE_…` variables are left alone: tools of ours have their own.
+    """
+    source = os.environ if environ is None else environ
+    names = {field.name for field in msgspec.structs.fields(Settings)}
+    given = {name: source[_PREFIX + name.upper()] for name in names if source.get(_PREFIX + name.upper())}
+    values: dict[str, object] = {}
+    for field in msgspec.structs.fields(Settings):
+        if field.name in given:
+            values[field.name] = _read(field.name, given[field.name], field.type)
+    return Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type above
+
+
+def _read(name: str, text: str, type_: object) -> object:
+    if type_ is Path or type_ == Path | None:
+        return Path(text)
+    try:
+        return msgspec.convert(text, type_, strict=False)
+    except msgspec.ValidationError as problem:
+        variable = _PREFIX + name.upper()
+        raise ConfigurationError(f"{variable}={text!r} is not usable: {problem}.", variable) from None
