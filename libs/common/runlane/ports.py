@@ -31,12 +31,13 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Stored(Struct, frozen=True):
-    """Something that was stored on a stream."""
+    """Something that was stored on a stream. `id` is the message id it was published with, where that is known."""
 
     subject: str
     sequence: int
     payload: bytes
     time: datetime
+    id: str = ""
 
 
 class Delivery(Protocol):

@@ -8,22 +8,26 @@ from typing import NamedTuple
 from runlane.ids import check_token
 
 REQUESTS = "REQUESTS"
+DELAYED = "DELAYED"
 EVENTS = "EVENTS"
 DEAD = "DEAD"
 DIRECTORY = "DIRECTORY"
 
-REQUEST_SUBJECTS = ("runlane.request.>", "runlane.delayed.>")
+REQUEST_SUBJECTS = ("runlane.request.>",)
+# A stream of its own: nats-server refuses message schedules on a stream that discards new messages, as REQUESTS must.
+DELAYED_SUBJECTS = ("runlane.delayed.>", "runlane.due.>")
 EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>")
 DEAD_SUBJECTS = ("runlane.dead.>",)
 
 #: Stored events are republished under this prefix for whoever watches live: `runlane.live.{event subject without runlane.}`.
 LIVE = "runlane.live"
 
-EXECUTORS = "executors"  # durable consumer of REQUESTS
+EXECUTORS = "executors"  # durable consumer of REQUESTS, and of what became due on DELAYED
 RECORDER = "recorder"  # durable consumer of EVENTS
 
 DEFAULT_LANE = "0"
 ALL_REQUESTS = "runlane.request.>"
+ALL_DUE = "runlane.due.>"
 ALL_CANCELS = "runlane.control.cancel.*"
 
 
@@ -32,8 +36,13 @@ def request(lane: str, org: str, workflow: str) -> str:
     return f"runlane.request.{lane}.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
 
 
+def due(lane: str, org: str, workflow: str) -> str:
+    """Where a delayed request appears when its time has come."""
+    return f"runlane.due.{lane}.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+
+
 def delayed(execution: str) -> str:
-    """Where a request waits for its time; publishing again replaces it."""
+    """Where a request waits for its time, to be delivered to `due(…)`; publishing again replaces it."""
     return f"runlane.delayed.{check_token(execution, 'execution')}"
 
 

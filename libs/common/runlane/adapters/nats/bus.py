@@ -1,0 +1,153 @@
+"""`ports.Bus` over one NATS connection."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import nats
+from nats.aio.msg import Msg
+
+from runlane.adapters.nats.connection import Connection
+from runlane.adapters.nats.publisher import Publisher
+from runlane.adapters.nats.puller import NatsDelivery, Puller
+from runlane.adapters.nats.reader import Reader, stored_of
+from runlane.adapters.nats.topology import ensure_consumer
+from runlane.contracts import subjects
+from runlane.errors import BusUnavailable
+from runlane.ports import ConsumerLag, Delivery, Message, Stored
+
+_API_SECONDS = 5.0
+_API_ATTEMPTS = 4
+
+# A consumer of one process; the server forgets it some minutes after that process is gone.
+_EPHEMERAL: dict[str, Any] = {
+    "ack_policy": "none",
+    "mem_storage": True,
+    "num_replicas": 1,
+    "inactive_threshold": 300 * 1_000_000_000,
+}
+
+
+class NatsSubscription:
+    """A core subscription that can be stopped."""
+
+    def __init__(self, subscription: Any) -> None:
+        self._subscription = subscription
+
+    async def stop(self) -> None:
+        try:
+            await self._subscription.unsubscribe()
+        except nats.errors.Error:
+            return  # the connection is gone, and with it the subscription
+
+
+class NatsBus:
+    """See `ports.Bus`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self._reader = Reader(connection)
+        self.publisher = Publisher(connection, self._reader)
+
+    @property
+    def connected(self) -> bool:
+        return self.connection.connected
+
+    async def publish(self, message: Message, *, timeout: float = 5.0) -> int:
+        return await self.publisher.publish(message, timeout)
+
+    def send(self, subject: str, payload: bytes) -> None:
+        self.connection.post(subject, payload)
+
+    async def listen(self, subject: str, heard: Callable[[str, bytes], None]) -> NatsSubscription:
+        return NatsSubscription(await self.connection.subscribe(subject, lambda m: heard(m.subject, m.data)))
+
+    async def listen_live(self, filter_: str, heard: Callable[[Stored], None]) -> NatsSubscription:
+        def republished(message: Msg) -> None:
+            if message.headers and "Nats-Sequence" in message.headers:
+                heard(stored_of(message.headers, message.data))
+
+        return NatsSubscription(await self.connection.subscribe(subjects.live(filter_), republished))
+
+    async def last(self, stream: str, filter_: str) -> Stored | None:
+        return await self._reader.last(stream, filter_)
+
+    async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
+        return await self._reader.read(stream, filter_, after, limit)
+
+    async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:
+        # Through a consumer: the server answers a direct read of many subjects only up to 1024 of them.
+        found: list[Stored] = []
+        complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def heard(delivery: NatsDelivery) -> None:
+            found.append(delivery.stored())
+            if delivery.pending == 0 and not complete.done():
+                complete.set_result(None)
+
+        config = {"deliver_policy": "last_per_subject", "filter_subject": filter_, **_EPHEMERAL}
+        puller, pending = await self._follow(stream, lambda: config, heard)
+        if pending:
+            await complete
+        await puller.stop()
+        return found
+
+    async def consume(
+        self, stream: str, consumer: str, deliver: Callable[[Delivery], None], room: Callable[[], int]
+    ) -> Puller:
+        async def ensure() -> str:
+            await ensure_consumer(self, stream, consumer)
+            return consumer
+
+        puller = Puller(self.connection, stream, ensure, deliver, room)
+        await puller.start()
+        return puller
+
+    async def lag(self, stream: str, consumer: str) -> ConsumerLag:
+        info = await self.api(f"CONSUMER.INFO.{stream}.{consumer}", None)
+        return ConsumerLag(
+            floor=info["ack_floor"]["stream_seq"], pending=info["num_pending"], unacknowledged=info["num_ack_pending"]
+        )
+
+    async def follow(
+        self, stream: str, config: Callable[[], dict[str, Any]], heard: Callable[[NatsDelivery], None]
+    ) -> int:
+        """Deliver everything that an ephemeral consumer of `config()` sees, for ever; returns how much there is now.
+
+        `config` is asked again when the consumer was lost, so it can begin where the last message left off.
+        """
+        _, pending = await self._follow(stream, lambda: _EPHEMERAL | config(), heard)
+        return pending
+
+    async def _follow(
+        self, stream: str, config: Callable[[], dict[str, Any]], heard: Callable[[NatsDelivery], None]
+    ) -> tuple[Puller, int]:
+        pending = 0
+
+        async def ensure() -> str:
+            nonlocal pending
+            info = await self.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config()})
+            pending = info["num_pending"]
+            return str(info["name"])
+
+        puller = Puller(self.connection, stream, ensure, heard, lambda: 4096)
+        await puller.start()
+        return puller, pending
+
+    async def api(self, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        """A JetStream API request; raises `BusUnavailable` with the server's words when it is refused."""
+        payload = b"" if body is None else msgspec.json.encode(body)
+        for attempt in range(_API_ATTEMPTS):
+            try:
+                answer = await self.connection.client.request(f"$JS.API.{subject}", payload, timeout=_API_SECONDS)
+            except (nats.errors.Error, TimeoutError):
+                if attempt == _API_ATTEMPTS - 1:
+                    raise BusUnavailable(f"JetStream did not answer {subject}.") from None
+                await asyncio.sleep(0.25 * 2**attempt)  # no leader yet, or just restarted
+                continue
+            document: dict[str, Any] = msgspec.json.decode(answer.data)
+            if "error" in document:
+                raise BusUnavailable(f"JetStream refused {subject}: {document['error'].get('description')}.")
+            return document
+        raise AssertionError("unreachable")

@@ -1,0 +1,50 @@
+"""`ports.DirectoryStore` over a JetStream key-value bucket."""
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.nats.puller import NatsDelivery
+from runlane.adapters.nats.topology import DIRECTORY_PREFIX, DIRECTORY_STREAM
+
+
+class NatsDirectoryStore:
+    """See `ports.DirectoryStore`."""
+
+    def __init__(self, bus: NatsBus) -> None:
+        self._bus = bus
+
+    async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
+        return await self._store(key, value, {}, expect)
+
+    async def delete(self, key: str) -> None:
+        await self._store(key, b"", {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}, None)
+
+    async def _store(self, key: str, value: bytes, headers: dict[str, str], expect: int | None) -> int:
+        headers["Nats-Msg-Id"] = uuid.uuid4().hex
+        if expect is not None:
+            headers["Nats-Expected-Last-Subject-Sequence"] = str(expect)
+        return await self._bus.publisher.store(DIRECTORY_PREFIX + key, value, headers, 5.0)
+
+    async def watch(self, changed: Callable[[str, bytes | None, int], None]) -> None:
+        loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seen = 0
+
+        def heard(delivery: NatsDelivery) -> None:
+            nonlocal seen
+            if delivery.sequence > seen:
+                seen = delivery.sequence
+                gone = delivery.headers is not None and "KV-Operation" in delivery.headers
+                changed(delivery.subject[len(DIRECTORY_PREFIX) :], None if gone else delivery.payload, seen)
+            if delivery.pending == 0 and not loaded.done():
+                loaded.set_result(None)
+
+        def config() -> dict[str, Any]:
+            if seen:
+                return {"deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1}
+            return {"deliver_policy": "last_per_subject", "filter_subject": f"{DIRECTORY_PREFIX}>"}
+
+        if await self._bus.follow(DIRECTORY_STREAM, config, heard):
+            await loaded

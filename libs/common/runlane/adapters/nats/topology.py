@@ -1,0 +1,127 @@
+"""The streams and consumers as they should be; every service makes sure of them when it starts."""
+
+from typing import TYPE_CHECKING, Any
+
+from runlane.contracts import subjects
+from runlane.errors import BusUnavailable
+from runlane.settings import Settings
+
+if TYPE_CHECKING:
+    from runlane.adapters.nats.bus import NatsBus
+
+_SECOND = 1_000_000_000
+_DAY = 86_400 * _SECOND
+
+# A repetition of a publish comes within seconds; a longer window would only cost memory.
+_DUPLICATE_WINDOW = 120 * _SECOND
+
+#: How long an executor may be silent about a message before another takes it over; it speaks every 1.5 s.
+LEASE_SECONDS = 5.0
+
+#: The stream behind the directory is a key-value bucket that other NATS clients can read as such.
+DIRECTORY_STREAM = f"KV_{subjects.DIRECTORY}"
+DIRECTORY_PREFIX = f"$KV.{subjects.DIRECTORY}."
+
+
+def _streams(settings: Settings) -> list[dict[str, Any]]:
+    common = {"storage": "file", "num_replicas": settings.stream_replicas, "allow_direct": True}
+    return [
+        common
+        | {
+            "name": subjects.REQUESTS,
+            "subjects": list(subjects.REQUEST_SUBJECTS),
+            "retention": "workqueue",
+            "discard": "new",  # a full queue refuses work; it never forgets any
+            "max_bytes": settings.queue_max_bytes,
+            "duplicate_window": _DUPLICATE_WINDOW,
+        },
+        common
+        | {
+            "name": subjects.DELAYED,
+            "subjects": list(subjects.DELAYED_SUBJECTS),
+            "retention": "workqueue",
+            "duplicate_window": _DUPLICATE_WINDOW,
+            "allow_msg_schedules": True,
+            "allow_msg_ttl": True,
+        },
+        common
+        | {
+            "name": subjects.EVENTS,
+            "subjects": list(subjects.EVENT_SUBJECTS),
+            "retention": "limits",
+            "discard": "old",
+            "max_age": int(settings.event_retention_days * _DAY),
+            "duplicate_window": _DUPLICATE_WINDOW,
+            "republish": {"src": "runlane.event.>", "dest": f"{subjects.LIVE}.event.>"},
+        },
+        common
+        | {
+            "name": subjects.DEAD,
+            "subjects": list(subjects.DEAD_SUBJECTS),
+            "retention": "limits",
+            "max_age": 30 * _DAY,
+            "duplicate_window": _DUPLICATE_WINDOW,
+        },
+        common
+        | {
+            "name": DIRECTORY_STREAM,
+            "subjects": [f"{DIRECTORY_PREFIX}>"],
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 5,
+            "allow_rollup_hdrs": True,
+            "deny_delete": True,
+            "duplicate_window": _DUPLICATE_WINDOW,
+        },
+    ]
+
+
+_CONSUMERS = (
+    (subjects.REQUESTS, subjects.EXECUTORS),
+    (subjects.DELAYED, subjects.EXECUTORS),
+    (subjects.EVENTS, subjects.RECORDER),
+)
+
+
+def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
+    """The configuration of one of our durable consumers."""
+    common = {"durable_name": consumer, "ack_policy": "explicit", "deliver_policy": "all", "max_deliver": -1}
+    if consumer == subjects.EXECUTORS:
+        return common | {
+            "filter_subject": subjects.ALL_DUE if stream == subjects.DELAYED else subjects.ALL_REQUESTS,
+            "ack_wait": int(LEASE_SECONDS * _SECOND),
+            "max_ack_pending": 50_000,
+        }
+    return common | {"ack_wait": 30 * _SECOND, "max_ack_pending": 50_000}
+
+
+async def ensure_topology(bus: "NatsBus", settings: Settings) -> None:
+    """Create what is missing and bring what differs up to date. Safe to run in many processes at once."""
+    for stream in _streams(settings):
+        await _ensure_stream(bus, stream)
+    for name, consumer in _CONSUMERS:
+        await ensure_consumer(bus, name, consumer)
+
+
+async def _ensure_stream(bus: "NatsBus", config: dict[str, Any]) -> None:
+    name = config["name"]
+    try:
+        await bus.api(f"STREAM.CREATE.{name}", config)
+    except BusUnavailable:
+        # It exists with another configuration (an earlier version, another retention): change it.
+        await bus.api(f"STREAM.UPDATE.{name}", config)
+
+
+async def ensure_consumer(bus: "NatsBus", stream: str, consumer: str) -> None:
+    """Create a durable consumer where it is missing."""
+    config = consumer_config(stream, consumer)
+    filtered = config.get("filter_subject")
+    tail = f"{stream}.{consumer}.{filtered}" if filtered else f"{stream}.{consumer}"
+    await bus.api(f"CONSUMER.CREATE.{tail}", {"stream_name": stream, "config": config})
+
+
+async def start_afresh(bus: "NatsBus", settings: Settings) -> None:
+    """Delete every stream, and with it every deduplication memory, and create them anew: for tests."""
+    for stream in _streams(settings):
+        await bus.api(f"STREAM.DELETE.{stream['name']}", None)
+    await ensure_topology(bus, settings)

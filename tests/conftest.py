@@ -1,0 +1,40 @@
+"""Fixtures for every test: a clean environment, and a real nats-server per session."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.nats.connection import open_bus
+from runlane.adapters.nats.topology import start_afresh
+from runlane.settings import Settings
+from tests.support.nats import NatsServer
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _clean_environment() -> None:
+    for name in [name for name in os.environ if name.startswith("RUNLANE_") and name != "RUNLANE_NATS_SERVER"]:
+        del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer]:
+    server = NatsServer(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def settings(nats_server: NatsServer, tmp_path: Path) -> Settings:
+    return Settings(nats_url=nats_server.url, data_dir=tmp_path, queue_max_bytes=256 * 1024**2)
+
+
+@pytest.fixture
+async def bus(settings: Settings) -> AsyncIterator[NatsBus]:
+    """A connected bus over empty streams."""
+    async with open_bus(settings, "test") as opened:
+        await start_afresh(opened, settings)
+        yield opened

@@ -1,0 +1,188 @@
+"""The bus over a real nats-server: what every room relies on."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.nats.connection import MAX_MESSAGE_BYTES, open_bus
+from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.contracts import subjects
+from runlane.errors import BusUnavailable, MessageTooLarge, StateConflict
+from runlane.ports import Delivery, Message, Stored
+from runlane.settings import Settings
+from tests.support.eventually import eventually
+from tests.support.nats import NatsServer
+
+STATE = subjects.state_line("acme", "hello", "e1")
+
+
+def state(kind: str, id_: str, expect: int) -> Message:
+    subject = subjects.event("acme", "hello", "e1", f"state.{kind}")
+    return Message(subject=subject, payload=kind.encode(), id=id_, expect_last=expect, expect_on=STATE)
+
+
+def request(id_: str, payload: bytes = b"{}") -> Message:
+    return Message(subject=subjects.request("0", "acme", "hello"), payload=payload, id=id_)
+
+
+async def test_the_state_line_takes_one_successor_only(bus: NatsBus) -> None:
+    first = await bus.publish(state("started", "a", 0))
+    results = await asyncio.gather(
+        *(bus.publish(state("succeeded", f"s{n}", first)) for n in range(8)), return_exceptions=True
+    )
+    assert sum(isinstance(result, int) for result in results) == 1
+    assert sum(isinstance(result, StateConflict) for result in results) == 7
+
+
+async def test_publishing_again_after_a_lost_acknowledgement_is_no_conflict(
+    bus: NatsBus, nats_server: NatsServer
+) -> None:
+    """The server checks the expected sequence before the message id, so it refuses its own success said twice."""
+    first = await bus.publish(state("started", "a", 0))
+    nats_server.pause()
+    sent = bus.connection.client.stats["out_msgs"]
+    publishing = asyncio.create_task(bus.publish(state("succeeded", "b", first), timeout=20))
+    await eventually(lambda: bus.connection.client.stats["out_msgs"] >= sent + 2)
+    nats_server.resume()
+    assert await publishing == first + 1
+
+
+async def test_last_and_read_see_what_was_stored(bus: NatsBus) -> None:
+    assert await bus.last(subjects.EVENTS, STATE) is None
+    first = await bus.publish(state("started", "a", 0))
+    second = await bus.publish(state("succeeded", "b", first))
+    last = await bus.last(subjects.EVENTS, STATE)
+    assert last is not None
+    assert (last.sequence, last.payload) == (second, b"succeeded")
+    everything = await bus.read(subjects.EVENTS, subjects.all_events("acme", "e1"))
+    assert [stored.sequence for stored in everything] == [first, second]
+    assert await bus.read(subjects.EVENTS, subjects.all_events("acme", "e1"), after=second) == []
+
+
+async def test_last_of_each_pages_beyond_the_servers_limit(bus: NatsBus) -> None:
+    await asyncio.gather(
+        *(bus.publish(Message(subject=subjects.tick("acme", f"w{n}"), payload=b"x", id=f"t{n}")) for n in range(1500))
+    )
+    found = await bus.last_of_each(subjects.EVENTS, "runlane.tick.>")
+    assert len({stored.subject for stored in found}) == 1500
+
+
+async def test_a_delayed_message_arrives_at_its_target(bus: NatsBus) -> None:
+    got: list[Delivery] = []
+    consumption = await bus.consume(subjects.DELAYED, subjects.EXECUTORS, got.append, lambda: 10)
+    await bus.publish(
+        Message(
+            subject=subjects.delayed("e1"),
+            payload=b"later",
+            id="d1",
+            deliver_at=datetime.now(UTC) + timedelta(seconds=0.3),
+            deliver_to=subjects.due("0", "acme", "hello"),
+        )
+    )
+    await eventually(lambda: got)
+    assert got[0].payload == b"later"
+    assert got[0].subject == subjects.due("0", "acme", "hello")
+    got[0].ack()
+    await consumption.stop()
+
+
+async def test_a_message_given_back_comes_again_and_counts(bus: NatsBus) -> None:
+    got: list[Delivery] = []
+    consumption = await bus.consume(subjects.REQUESTS, subjects.EXECUTORS, got.append, lambda: 10)
+    await bus.publish(request("r1"))
+    await eventually(lambda: len(got) == 1)
+    got[0].nak()
+    await eventually(lambda: len(got) == 2)
+    assert [delivery.delivered for delivery in got] == [1, 2]
+    assert got[0].sequence == got[1].sequence
+    got[1].ack()
+    await consumption.stop()
+
+
+async def test_no_more_is_delivered_than_there_is_room_for(bus: NatsBus) -> None:
+    got: list[Delivery] = []
+    taken = 0
+    for n in range(20):
+        await bus.publish(request(f"r{n}"))
+    consumption = await bus.consume(
+        subjects.REQUESTS, subjects.EXECUTORS, got.append, lambda: max(0, 5 - (len(got) - taken))
+    )
+    await eventually(lambda: len(got) == 5)
+    taken = 5
+    consumption.pull()
+    await eventually(lambda: len(got) == 10)
+    for delivery in got:
+        delivery.ack()
+    await consumption.stop()
+
+
+async def test_live_events_carry_their_sequence_and_refused_ones_are_not_heard(bus: NatsBus) -> None:
+    heard: list[Stored] = []
+    listening = await bus.listen_live(subjects.all_events("acme", "e1"), heard.append)
+    sequence = await bus.publish(state("started", "a", 0))
+    with pytest.raises(StateConflict):
+        await bus.publish(state("succeeded", "b", 0))
+    await eventually(lambda: heard)
+    assert [(stored.sequence, stored.payload) for stored in heard] == [(sequence, b"started")]
+    await listening.stop()
+
+
+async def test_a_message_whose_headers_push_it_over_the_limit_leaves_the_connection_open(bus: NatsBus) -> None:
+    """nats-py counts the payload only; the server then hangs up and the client closes for ever (RELIABILITY F5)."""
+    with pytest.raises(MessageTooLarge):
+        await bus.publish(request("r1", b"x" * MAX_MESSAGE_BYTES))
+    assert await bus.publish(request("r2", b"x" * (MAX_MESSAGE_BYTES - 100))) > 0
+
+
+async def test_lag_tells_how_far_a_consumer_is(bus: NatsBus) -> None:
+    before = await bus.lag(subjects.EVENTS, subjects.RECORDER)
+    await bus.publish(state("started", "a", 0))
+    after = await bus.lag(subjects.EVENTS, subjects.RECORDER)
+    assert after.pending == before.pending + 1
+
+
+async def test_a_restarted_server_goes_on_delivering_and_storing(tmp_path: Path) -> None:
+    server = NatsServer(tmp_path / "own")
+    server.start()
+    try:
+        async with open_bus(Settings(nats_url=server.url, data_dir=tmp_path), "test") as bus:
+            got: list[Delivery] = []
+            directory: dict[str, bytes | None] = {}
+            await NatsDirectoryStore(bus).watch(lambda key, value, _: directory.update({key: value}))
+            await bus.consume(subjects.REQUESTS, subjects.EXECUTORS, got.append, lambda: 10)
+            server.kill()
+            with pytest.raises(BusUnavailable):
+                await bus.publish(request("while away"), timeout=0.3)
+            server.start()
+            await bus.publish(request("after"), timeout=10)
+            await NatsDirectoryStore(bus).put("orgs.acme", b"1")
+            await eventually(lambda: {d.payload for d in got} and len(got) >= 1, within=15)
+            await eventually(lambda: directory.get("orgs.acme") == b"1", within=15)
+    finally:
+        server.stop()
+
+
+async def test_the_directory_is_followed_by_everyone(bus: NatsBus, settings: Settings) -> None:
+    store = NatsDirectoryStore(bus)
+    for n in range(50):
+        await store.put(f"config.acme.k{n}", b"0")
+    seen: dict[str, bytes | None] = {}
+    async with open_bus(settings, "other") as other:
+        await NatsDirectoryStore(other).watch(lambda key, value, _: seen.update({key: value}))
+        assert len(seen) == 50
+        revision = await store.put("config.acme.k1", b"1")
+        await store.delete("config.acme.k2")
+        await eventually(lambda: seen["config.acme.k1"] == b"1" and seen["config.acme.k2"] is None)
+        with pytest.raises(StateConflict):
+            await store.put("config.acme.k1", b"2", expect=revision - 1)
+        await store.put("config.acme.k1", b"2", expect=revision)
+
+
+async def test_no_server_is_said_plainly() -> None:
+    with pytest.raises(BusUnavailable, match=r"127\.0\.0\.1:1") as problem:
+        async with open_bus(Settings(nats_url="nats://user:hush@127.0.0.1:1"), "test"):
+            pass
+    assert "hush" not in str(problem.value)
