@@ -220,3 +220,19 @@ class Runtime(Protocol):
     def config(self) -> Mapping[str, Any]:
         """This organisation's configuration, inherited values included."""
         ...
+
+    async def sleep(self, until: datetime) -> None:
+        """Wait in the slot for a short while, or raise `Suspend` to give it up until then."""
+        ...
+
+
+class Suspend(BaseException):
+    """Unwinds a workflow that waits without holding a slot.
+
+    Not an `Exception`: authors' `except Exception` must not stop it. Raised by a `Runtime`, caught by whoever called the
+    workflow; `until` None means until somebody resumes it.
+    """
+
+    def __init__(self, reason: str, until: datetime | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.until = reason, until

@@ -7,6 +7,7 @@ authenticated with it, so a value copied to another organisation or name does no
 import base64
 import binascii
 import hashlib
+import hmac
 import os
 
 from cryptography.exceptions import InvalidTag
@@ -28,6 +29,7 @@ class Sealer:
             raise ValueError("a master key is exactly 32 bytes")
         self._ciphers = {_key_id(key): AESGCM(key) for key in keys}
         self._current = _key_id(keys[0])
+        self._digest_keys = [hmac.digest(key, b"runlane digest key", "sha256") for key in keys]
 
     def seal(self, plaintext: bytes, context: str) -> bytes:
         """Seal `plaintext` for `context` (such as `acme|api_key|1`)."""
@@ -44,6 +46,14 @@ class Sealer:
             return cipher.decrypt(sealed[_NONCE], sealed[_HEADER_BYTES:], context.encode())
         except InvalidTag:
             raise SealBroken("Sealed bytes were changed, or belong to something else.") from None
+
+    def digest(self, data: bytes, context: str) -> str:
+        """A keyed digest (HMAC-SHA256, hex) to recognise `data` by; without the key it cannot be guessed from."""
+        return _keyed_digest(self._digest_keys[0], data, context)
+
+    def is_digest(self, digest: str, data: bytes, context: str) -> bool:
+        """Whether `digest` was made of the same data for the same context, with any of the keys."""
+        return any(hmac.compare_digest(digest, _keyed_digest(key, data, context)) for key in self._digest_keys)
 
 
 def generate_master_key() -> str:
@@ -64,3 +74,7 @@ def parse_master_key(text: str) -> bytes:
 
 def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"runlane key id" + key).digest()[:4]
+
+
+def _keyed_digest(key: bytes, data: bytes, context: str) -> str:
+    return hmac.new(key, context.encode() + b"\x00" + data, "sha256").hexdigest()

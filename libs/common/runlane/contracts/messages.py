@@ -188,16 +188,20 @@ class Queued(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.queued
 
 class StartedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     executor: str
-    request_sequence: int
-    delivered: int
+    request: str
     first_started_at: datetime
     resumed: bool = False
+    losses: int = 0
     workflow_version: str = ""
     reason: str | None = None
 
 
 class Started(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.started"):
-    """An executor claimed it. `reason` says why it was taken up again (`child died`, `redelivered`); None at first."""
+    """An executor claimed it.
+
+    `request` is the work-queue message (`{stream}:{sequence}`) whose lease the run holds. `losses` counts how often a process
+    died under it; `reason` says why it was taken up again (`executor lost`, `child died`, `woke`), None at first.
+    """
 
     data: StartedData
 

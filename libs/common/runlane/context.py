@@ -1,0 +1,336 @@
+"""What a workflow gets as its first argument (SPEC §3 and §5). Talks to the engine through the `Runtime` port only.
+
+Everything that leaves a Context was sanitized here, with the secrets that this execution has seen.
+"""
+
+import asyncio
+import inspect
+import threading
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Protocol, TypeVar, cast, overload
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from runlane.clock import Clock, SystemClock
+from runlane.contracts.messages import (
+    CallEntry,
+    Caller,
+    CheckpointEntry,
+    DroppedEntry,
+    LogEntry,
+    ProgressEntry,
+    StepEntry,
+    TraceEntry,
+    Trigger,
+    VariableEntry,
+)
+from runlane.errors import ConfigurationError, ValidationError
+from runlane.ports import Runtime
+from runlane.redaction import Redactor
+from runlane.registry import integration as integration_class
+
+T = TypeVar("T")
+
+#: Log lines and integration calls beyond these are counted instead of kept (`dropped` in the record).
+MAX_LOGS = 10_000
+MAX_CALLS = 10_000
+
+LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
+
+_MISSING: Any = object()
+
+
+class Identity(Struct, frozen=True, kw_only=True):
+    """Who and what an execution is."""
+
+    execution_id: str
+    workflow: str
+    org_id: str
+    org_name: str
+    tenant_id: str | None
+    caller: Caller
+    trigger: Trigger
+    attempt: int = 1
+    resumed: bool = False
+
+
+class Journal(Struct, kw_only=True):
+    """What earlier runs of the execution stored, in true form: JSON by step key, variable and checkpoint name."""
+
+    steps: dict[str, bytes] = field(default_factory=dict)
+    variables: dict[str, bytes] = field(default_factory=dict)
+    checkpoints: dict[str, bytes] = field(default_factory=dict)
+
+
+class _Closeable(Protocol):
+    async def aclose(self) -> None: ...
+
+
+class Context:
+    """The workflow's view of its organisation, its execution and the engine."""
+
+    def __init__(
+        self, identity: Identity, runtime: Runtime, journal: Journal | None = None, clock: Clock | None = None
+    ) -> None:
+        self._identity, self._runtime = identity, runtime
+        self._clock: Clock = clock or SystemClock()
+        self._redactor = Redactor()
+        self._journal = journal or Journal()
+        self._variables = {name: msgspec.json.decode(value) for name, value in self._journal.variables.items()}
+        self._integrations: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+        self._step_uses: dict[str, int] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.get_ident()
+
+    # --- who and what ---------------------------------------------------------------------------------------------
+
+    @property
+    def org_id(self) -> str:
+        return self._identity.org_id
+
+    @property
+    def org_name(self) -> str:
+        return self._identity.org_name
+
+    @property
+    def tenant_id(self) -> str | None:
+        """The organisation's Microsoft 365 tenant."""
+        return self._identity.tenant_id
+
+    @property
+    def execution_id(self) -> str:
+        return self._identity.execution_id
+
+    @property
+    def workflow_name(self) -> str:
+        return self._identity.workflow
+
+    @property
+    def executed_by(self) -> str:
+        """The id of the user, key or service on whose behalf this runs."""
+        return self._identity.caller.id
+
+    @property
+    def executed_by_email(self) -> str | None:
+        return self._identity.caller.email
+
+    @property
+    def executed_by_name(self) -> str | None:
+        return self._identity.caller.name
+
+    @property
+    def trigger(self) -> Trigger:
+        """What caused this execution."""
+        return self._identity.trigger
+
+    @property
+    def attempt(self) -> int:
+        """1 at first; one more after each failure that is retried."""
+        return self._identity.attempt
+
+    @property
+    def resumed(self) -> bool:
+        """Whether an earlier run of this execution got somewhere before this one."""
+        return self._identity.resumed
+
+    @property
+    def idempotency_key(self) -> str:
+        """The same for every run of this execution: give it to vendors that accept one, so that a retry changes nothing."""
+        return uuid.uuid5(uuid.NAMESPACE_OID, f"{self.org_id}/{self.execution_id}").hex
+
+    # --- configuration, secrets, integrations ---------------------------------------------------------------------
+
+    def get_config(self, key: str, default: Any = None) -> Any:
+        """The organisation's value of `key`, else the platform's, else `default`."""
+        return self._runtime.config().get(key, default)
+
+    def has_config(self, key: str) -> bool:
+        return key in self._runtime.config()
+
+    async def get_secret(self, key: str, default: Any = _MISSING) -> Any:
+        """The organisation's secret as a string; raises `ConfigurationError` when there is none and no `default`.
+
+        From here on its value is masked in everything this execution writes.
+        """
+        value = await self._runtime.secret(key)
+        if value is not None:
+            self._redactor.learn(value)
+            return value
+        if default is _MISSING:
+            raise ConfigurationError(
+                f"The secret {key!r} is not set for organisation {self.org_id!r}: runlane secrets set {key}", key
+            )
+        return default
+
+    def get_integration(self, name: str) -> Any:
+        """The integration registered under `name`, one instance per execution; `ConfigurationError` if there is none."""
+        found = self._integrations.get(name)
+        if found is None:
+            found = self._integrations[name] = integration_class(name)(self)
+        return found
+
+    # --- what the record shows -------------------------------------------------------------------------------------
+
+    def log(self, level: str, message: str, data: Mapping[str, Any] | None = None) -> Awaitable[None]:
+        """Write a log line; `level` is debug, info, warning, error or critical. Await it to know that it is stored."""
+        if level not in LEVELS:
+            raise ValidationError(f"log level must be one of {', '.join(sorted(LEVELS))}, not {level!r}", "level")
+        if not self._counted("log", MAX_LOGS):
+            return _Nothing()
+        shown = None if data is None else Raw(self._redactor.sanitized(data).json)
+        text = self._short(str(message))
+        return self._trace(LogEntry(at=self._clock.now(), level=level, message=text, data=shown))
+
+    def save_checkpoint(self, name: str, data: Any = None) -> Awaitable[None]:
+        """Save a named snapshot for the record and for a later run (`get_checkpoint`)."""
+        kept = self._redactor.sanitized(data)
+        self._journal.checkpoints[name] = kept.true_json
+        entry = CheckpointEntry(at=self._clock.now(), name=name, data=Raw(kept.json))
+        return self._trace(entry, kept.true_json if kept.changed else None)
+
+    def get_checkpoint(self, name: str, default: Any = None) -> Any:
+        """What was last saved under `name`, by this run or an earlier one of the same execution."""
+        stored = self._journal.checkpoints.get(name)
+        return default if stored is None else msgspec.json.decode(stored)
+
+    def set_variable(self, key: str, value: Any) -> Awaitable[None]:
+        """Keep a value that survives a crash or a retry of this execution."""
+        kept = self._redactor.sanitized({key: value})
+        self._variables[key] = value
+        shown = msgspec.json.decode(kept.json, type=dict[str, Raw]) if kept.json.startswith(b"{") else {}
+        entry = VariableEntry(at=self._clock.now(), name=key, value=shown.get(key, Raw(kept.json)))
+        true = self._redactor.sanitized(value).true_json if kept.changed else None
+        return self._trace(entry, true)
+
+    def get_variable(self, key: str, default: Any = None) -> Any:
+        return self._variables.get(key, default)
+
+    def progress(self, percent: float, message: str | None = None) -> Awaitable[None]:
+        """Say how far it is, 0 to 100."""
+        bounded = min(100.0, max(0.0, float(percent)))
+        text = None if message is None else self._short(message)
+        return self._trace(ProgressEntry(at=self._clock.now(), percent=bounded, message=text))
+
+    def _track_integration_call(  # noqa: PLR0913  # the signature is SPEC §8's
+        self,
+        integration: str,
+        method: str,
+        endpoint: str,
+        status_code: int | None,
+        duration_ms: int,
+        error: str | None = None,
+    ) -> None:
+        if self._counted("call", MAX_CALLS):
+            entry = CallEntry(
+                at=self._clock.now() - timedelta(milliseconds=duration_ms),
+                integration=integration,
+                method=method,
+                endpoint=self._short(endpoint),
+                status_code=status_code,
+                duration_ms=duration_ms,
+                success=error is None,
+                error=None if error is None else self._short(error),
+            )
+            self._trace(entry)
+
+    # --- durable steps and waiting ---------------------------------------------------------------------------------
+
+    @overload
+    async def step(self, name: str, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> T: ...
+    @overload
+    async def step(self, name: str, function: Callable[..., T], *args: Any, **kwargs: Any) -> T: ...
+    async def step(self, name: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function` once per execution: after a crash or a retry its stored result is returned instead.
+
+        Async functions are awaited, plain ones run in a thread. The result must be JSON; what comes back is what was
+        stored. Names may repeat (in a loop): each use counts on its own, so keep their order the same from run to run.
+        """
+        key = self._step_key(name)
+        stored = self._journal.steps.get(key)
+        if stored is None:
+            stored = await self._run_step(key, function, args, kwargs)
+        return msgspec.json.decode(stored)
+
+    async def _run_step(
+        self, key: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> bytes:
+        began, at = self._clock.monotonic(), self._clock.now()
+        if inspect.iscoroutinefunction(function):
+            result = await function(*args, **kwargs)
+        else:
+            result = await asyncio.to_thread(function, *args, **kwargs)
+            if inspect.isawaitable(result):
+                result = await result
+        self._redactor.redacted(result)  # raises SerializationError where it could not be given back later
+        kept = self._redactor.sanitized(result)
+        duration = int((self._clock.monotonic() - began) * 1000)
+        entry = StepEntry(at=at, key=key, result=Raw(kept.json), duration_ms=duration)
+        self._journal.steps[key] = kept.true_json
+        await self._trace(entry, kept.true_json if kept.changed else None)
+        return kept.true_json
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait. Beyond a few seconds no slot is held: the workflow is called again when the time has come, and finished
+        steps are not run again."""
+        key = self._step_key("sleep")
+        stored = self._journal.steps.get(key)
+        if stored is None:
+            until = self._clock.now() + timedelta(seconds=max(0.0, seconds))
+            stored = self._journal.steps[key] = msgspec.json.encode(until)
+            await self._trace(StepEntry(at=self._clock.now(), key=key, result=Raw(stored)))
+        await self._runtime.sleep(msgspec.json.decode(stored, type=datetime))
+
+    def run(self, awaitable: Coroutine[Any, Any, T]) -> T:
+        """For plain (not async) workflows: run something awaitable of this context and return its result."""
+        if self._loop is None or threading.get_ident() == self._thread:
+            raise RuntimeError("context.run() is for plain functions; in an async workflow use await")
+        return asyncio.run_coroutine_threadsafe(awaitable, self._loop).result()
+
+    # --- for the engine --------------------------------------------------------------------------------------------
+
+    @property
+    def redactor(self) -> Redactor:
+        """Knows the secrets this execution has seen."""
+        return self._redactor
+
+    def bind_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Say which loop the engine runs on: a plain workflow writes from a thread of its own."""
+        self._loop, self._thread = loop, threading.get_ident()
+
+    async def aclose(self) -> None:
+        """The run is over: note what was dropped, close the integrations."""
+        for what, limit in (("log", MAX_LOGS), ("call", MAX_CALLS)):
+            if self._counts.get(what, 0) > limit:
+                self._trace(DroppedEntry(at=self._clock.now(), what=what, count=self._counts[what] - limit))
+        for found in self._integrations.values():
+            if hasattr(found, "aclose"):
+                await cast(_Closeable, found).aclose()
+
+    def _trace(self, entry: TraceEntry, true_value: bytes | None = None) -> Awaitable[None]:
+        if self._loop is not None and threading.get_ident() != self._thread:
+            self._loop.call_soon_threadsafe(self._runtime.trace, entry, true_value)
+            return _Nothing()
+        return self._runtime.trace(entry, true_value)
+
+    def _counted(self, what: str, limit: int) -> bool:
+        self._counts[what] = count = self._counts.get(what, 0) + 1
+        return count <= limit
+
+    def _step_key(self, name: str) -> str:
+        self._step_uses[name] = uses = self._step_uses.get(name, 0) + 1
+        return name if uses == 1 else f"{name}#{uses}"
+
+    def _short(self, text: str) -> str:
+        shown: str = msgspec.json.decode(self._redactor.sanitized(text).json)
+        return shown
+
+
+class _Nothing:
+    """Awaits at once: the entry was dropped, or queued from a thread that cannot wait for it."""
+
+    def __await__(self) -> Any:
+        return iter(())

@@ -1,0 +1,110 @@
+"""The process that runs authors' code. It holds no credentials: all it has is a pipe to the intake.
+
+Started by `children.py` through a fork server that has imported this module. It ends as soon as the intake is gone.
+"""
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+import uvloop
+
+from runlane.contracts.directory import ImportFailure
+from runlane.registry import Discovery, discover
+from runlane.workflow import WorkflowSpec
+from runlane_executor.frames import Kept, Pipe, Ready, Run, SecretAnswer, Stop, ToChild
+from runlane_executor.runner import run
+from runlane_executor.runtime import PipeRuntime, Secrets
+
+_THREADS = 256
+
+
+def child_main(pipe: socket.socket, root: str, origin: str) -> None:
+    """Import the workflows under `root`, say so, and run what comes until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # code that does not end when asked is ended by this
+    _end_with_the_intake(pipe)
+    found = discover(Path(root), origin)
+    uvloop.run(_serve(pipe, found))
+
+
+def _end_with_the_intake(pipe: socket.socket) -> None:
+    """Leave even if the loop is blocked in authors' code: a thread waits for the other end to hang up."""
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(pipe.fileno(), select.POLLRDHUP if sys.platform == "linux" else select.POLLHUP)
+        poll.poll()
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True, name="intake watch").start()
+
+
+async def _serve(pipe: socket.socket, found: Discovery) -> None:
+    gone = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    # Plain workflows run in threads: as many as there are slots, or they would wait for each other.
+    loop.set_default_executor(ThreadPoolExecutor(_THREADS, "workflow"))
+    child = _Child(found)
+    _, protocol = await loop.create_unix_connection(
+        lambda: Pipe(ToChild, child.hear, gone.set), sock=pipe
+    )
+    child.pipe = protocol
+    protocol.send(_ready(found))
+    await gone.wait()
+    os._exit(0)
+
+
+def _ready(found: Discovery) -> Ready:
+    manifests = [msgspec.json.encode(spec.manifest) for spec in found.workflows.values()]
+    return Ready(manifests, [msgspec.json.encode(_described(failure)) for failure in found.failures])
+
+
+def _described(failure: ImportFailure) -> ImportFailure:
+    return msgspec.structs.replace(failure, traceback=failure.traceback[-20_000:])
+
+
+class _Child:
+    """Dispatches frames to the executions in this process."""
+
+    pipe: Pipe
+
+    def __init__(self, found: Discovery) -> None:
+        self._workflows: dict[str, WorkflowSpec] = found.workflows
+        self._running: dict[str, tuple[asyncio.Task[None], PipeRuntime]] = {}
+        self._config: dict[str, dict[str, object]] = {}
+        self._secrets = Secrets()
+
+    def hear(self, frame: ToChild) -> None:
+        match frame:
+            case Run():
+                self._run(frame)
+            case Stop(execution_id=execution_id):
+                if execution_id in self._running:
+                    task, runtime = self._running[execution_id]
+                    runtime.stopping = True
+                    task.cancel()
+            case SecretAnswer():
+                self._secrets.answered(frame)
+            case Kept(execution_id=execution_id, number=number):
+                if execution_id in self._running:
+                    self._running[execution_id][1].kept(number)
+
+    def _run(self, frame: Run) -> None:
+        execution_id, org = frame.identity.execution_id, frame.identity.org_id
+        if frame.config is not None:
+            self._config[org] = frame.config
+        runtime = PipeRuntime(execution_id, self.pipe, self._secrets, self._config.get(org, {}))
+        task = asyncio.get_running_loop().create_task(self._finish(frame, runtime), name=execution_id)
+        self._running[execution_id] = (task, runtime)
+        task.add_done_callback(lambda _: self._running.pop(execution_id, None))
+
+    async def _finish(self, frame: Run, runtime: PipeRuntime) -> None:
+        self.pipe.send(await run(self._workflows[frame.identity.workflow], frame, runtime))

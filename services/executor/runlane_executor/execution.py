@@ -1,0 +1,142 @@
+"""One execution while this executor runs it: its trace on the way out, its end, and what to do when its child dies."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import msgspec
+
+from runlane.contracts.directory import Manifest
+from runlane.contracts.messages import Request, TraceEntry, trace_context
+from runlane.errors import MessageTooLarge, StateConflict
+from runlane.ports import Delivery
+from runlane.sealing import Sealer
+from runlane_executor.children import Child
+from runlane_executor.claim import Claimed
+from runlane_executor.frames import Kept, Trace
+from runlane_executor.stateline import StateLine
+
+#: Entries wait this long for others before they are stored; whoever awaits one does not wait.
+_LINGER_SECONDS = 0.025
+#: What one trace event carries at most, well below what the broker takes.
+_BATCH_BYTES = 256 * 1024
+
+_entry_decoder: msgspec.json.Decoder[TraceEntry] = msgspec.json.Decoder(TraceEntry)
+
+
+class Execution:
+    """An execution in flight."""
+
+    def __init__(  # noqa: PLR0913
+        self, request: Request, delivery: Delivery, message: str, manifest: Manifest, claimed: Claimed, lane: str
+    ) -> None:
+        self.request, self.delivery, self.message = request, delivery, message
+        self.manifest, self.claimed, self.lane = manifest, claimed, lane
+        self.child: Child | None = None
+        self.stop_reason: str | None = None
+        self.timeout: asyncio.TimerHandle | None = None
+        self.trace: TraceBuffer
+
+    @property
+    def id(self) -> str:
+        return self.request.execution_id
+
+    def end_timer(self) -> None:
+        if self.timeout is not None:
+            self.timeout.cancel()
+            self.timeout = None
+
+
+class TraceBuffer:
+    """Trace entries of one run on their way to the stream, in order, a few per message."""
+
+    def __init__(
+        self, line: StateLine, sealer: Sealer, request: Request, claim: int, fenced: Callable[[], None]
+    ) -> None:
+        self._line, self._sealer, self._request = line, sealer, request
+        self._claim, self._fenced = claim, fenced
+        self._entries: list[bytes] = []
+        self._last = 0
+        self._events = 0
+        self._waiting: list[tuple[int, Child]] = []
+        self._linger: asyncio.TimerHandle | None = None
+        self._flushing: asyncio.Task[None] | None = None
+        self.broken = False
+
+    def add(self, frame: Trace) -> None:
+        """Queue an entry."""
+        entry = frame.entry if frame.true_value is None else self._sealed(frame.entry, frame.true_value)
+        self._entries.append(entry)
+        self._last = frame.number
+        if self._flushing is None and self._linger is None:
+            self._linger = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.flush)
+
+    def awaited(self, number: int, child: Child) -> None:
+        """Somebody waits until entry `number` is stored."""
+        self._waiting.append((number, child))
+        self.flush()
+
+    def flush(self) -> None:
+        """Store what is queued now."""
+        self._end_linger()
+        if self._flushing is None and not self.broken:
+            self._flushing = asyncio.get_running_loop().create_task(self._flush())
+
+    async def rest(self) -> list[bytes]:
+        """Wait for what is being stored and hand over what is left, to travel with the final event."""
+        self._end_linger()
+        while self._flushing is not None:
+            await asyncio.wait({self._flushing})
+        if sum(map(len, self._entries)) > _BATCH_BYTES:
+            await self._flush()
+        rest, self._entries = self._entries, []
+        return rest
+
+    async def _flush(self) -> None:
+        try:
+            while self._entries and not self.broken:
+                batch, number = self._next_batch()
+                await self._store(batch)
+                self._tell(number)
+            self._tell(self._last)
+        except StateConflict:
+            self.broken = True
+            self._fenced()
+        finally:
+            self._flushing = None
+
+    async def _store(self, batch: list[bytes]) -> None:
+        self._events += 1
+        try:
+            await self._line.trace(self._request, self._claim, self._events, datetime.now(UTC), batch)
+        except MessageTooLarge:
+            # One entry alone is too large: the rest of the trace is worth more than this entry.
+            self._events += 1
+
+    def _next_batch(self) -> tuple[list[bytes], int]:
+        size, count = 0, 0
+        for entry in self._entries:
+            size += len(entry)
+            if count and size > _BATCH_BYTES:
+                break
+            count += 1
+        batch, self._entries = self._entries[:count], self._entries[count:]
+        return batch, self._last - len(self._entries)
+
+    def _tell(self, number: int) -> None:
+        waiting, self._waiting = self._waiting, []
+        for wanted, child in waiting:
+            if wanted > number:
+                self._waiting.append((wanted, child))
+            elif child.alive:
+                child.pipe.send(Kept(self._request.execution_id, number))
+
+    def _sealed(self, entry: bytes, true_value: bytes) -> bytes:
+        context = trace_context(self._request.org, self._request.execution_id)
+        sealed = self._sealer.seal(true_value, context)
+        return msgspec.json.encode(msgspec.structs.replace(_entry_decoder.decode(entry), sealed=sealed))
+
+    def _end_linger(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None

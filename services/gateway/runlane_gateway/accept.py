@@ -1,0 +1,206 @@
+"""Takes an execution in: seals its parameters, publishes the request and the `queued` event. Called by `calls`."""
+
+import asyncio
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from runlane.clock import Clock
+from runlane.contracts import subjects
+from runlane.contracts.directory import Manifest
+from runlane.contracts.messages import (
+    Caller,
+    Cancelled,
+    CancelledData,
+    Queued,
+    QueuedData,
+    Request,
+    Trigger,
+    encode,
+    parameters_context,
+)
+from runlane.contracts.records import Record
+from runlane.errors import MessageTooLarge, RunlaneError
+from runlane.ports import Bus, Message
+from runlane.redaction import Redactor
+from runlane.sealing import Sealer
+from runlane.telemetry import logger
+
+_log = logger(__name__)
+
+#: Answering 503 within two seconds leaves this much for the broker.
+PUBLISH_SECONDS = 1.5
+
+#: Below the bus's own limit: a request must not go out when the event that tells of it would be refused.
+_LARGEST_PAYLOAD = 890 * 1024
+
+_ENGINE = Caller(id="runlane")
+_canonical = msgspec.json.Encoder(order="sorted").encode
+_encode = msgspec.json.Encoder().encode
+_NOTHING = Raw(b"{}")
+
+
+class Submission(Struct, frozen=True, kw_only=True):
+    """What is to be run. `repeatable`: its id was made from an idempotency key, so its parameters are remembered."""
+
+    execution_id: str
+    org: str
+    manifest: Manifest
+    parameters: dict[str, Any]
+    caller: Caller
+    trigger: Trigger
+    run_at: datetime | None = None
+    reply_to: str | None = None
+    traceparent: str | None = None
+    repeatable: bool = False
+
+
+class Acceptor:
+    """Publishes what was accepted. `last_sequence` is the highest place in EVENTS that this gateway has written."""
+
+    def __init__(self, bus: Bus, sealer: Sealer, clock: Clock, name: str) -> None:
+        self._bus, self._sealer, self._clock = bus, sealer, clock
+        self._redactor = Redactor()
+        self._source = f"/runlane/gateway/{name}"
+        self.last_sequence = 0
+
+    def digest(self, submission: Submission) -> str:
+        """What the parameters are recognised by when an idempotency key comes again."""
+        return self._sealer.digest(_canonical(submission.parameters), _digest_context(submission))
+
+    def same(self, submission: Submission, record: Record) -> bool:
+        """Whether the record was made with the same parameters."""
+        return record.digest is not None and self._sealer.is_digest(
+            record.digest, _canonical(submission.parameters), _digest_context(submission)
+        )
+
+    async def submit(self, submission: Submission) -> None:
+        """Publish request and event together. Raises `MessageTooLarge`, `StorageFull`, `BusUnavailable`."""
+        request, queued = self._messages(submission)
+        stored, told = await asyncio.gather(
+            self._bus.publish(request, timeout=PUBLISH_SECONDS),
+            self._bus.publish(queued, timeout=PUBLISH_SECONDS),
+            return_exceptions=True,
+        )
+        if isinstance(told, int):
+            self.last_sequence = max(self.last_sequence, told)
+            if isinstance(stored, RunlaneError):
+                await self._withdraw(submission, stored)
+        for outcome in (stored, told):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def submit_once(self, submission: Submission) -> None:
+        """Publish the event, and only when it is the first of its execution the request; else `StateConflict`.
+
+        One after the other: a request with other parameters must not be queued under an id that is taken.
+        """
+        request, queued = self._messages(submission)
+        told = await self._bus.publish(queued, timeout=PUBLISH_SECONDS)
+        self.last_sequence = max(self.last_sequence, told)
+        await self._bus.publish(request, timeout=PUBLISH_SECONDS)
+
+    async def submit_again(self, submission: Submission, record: Record) -> None:
+        """Publish the request of an execution that no executor has claimed: the first one may never have been stored.
+
+        If it was, the claim of the second is refused, so this starts nothing twice.
+        """
+        request = self._request(submission, record.sealed_input, record.queued_at or self._clock.now())
+        await self._bus.publish(self._request_message(submission, request, record.run_at), timeout=PUBLISH_SECONDS)
+
+    def _messages(self, submission: Submission) -> tuple[Message, Message]:
+        now, org, execution_id = self._clock.now(), submission.org, submission.execution_id
+        sealed, shown = None, _NOTHING
+        if submission.parameters:
+            sealed = self._sealer.seal(_encode(submission.parameters), parameters_context(org, execution_id))
+            shown = Raw(self._redactor.sanitized(submission.parameters).json)
+        request = self._request_message(submission, self._request(submission, sealed, now), submission.run_at)
+        return request, self._queued_message(submission, shown, sealed, now)
+
+    def _request(self, submission: Submission, sealed: bytes | None, accepted_at: datetime) -> Request:
+        return Request(
+            execution_id=submission.execution_id,
+            org=submission.org,
+            workflow=submission.manifest.name,
+            caller=submission.caller,
+            accepted_at=accepted_at,
+            trigger=submission.trigger,
+            sealed_parameters=sealed,
+            reply_to=submission.reply_to,
+            traceparent=submission.traceparent,
+        )
+
+    def _request_message(self, submission: Submission, request: Request, run_at: datetime | None) -> Message:
+        subject = subjects.request(subjects.DEFAULT_LANE, submission.org, submission.manifest.name)
+        payload = _checked(encode(request))
+        if run_at is None:
+            return Message(subject=subject, payload=payload, id=submission.execution_id)
+        return Message(
+            subject=subjects.delayed(submission.execution_id),
+            payload=payload,
+            id=submission.execution_id,
+            deliver_at=run_at,
+            deliver_to=subject,
+        )
+
+    def _queued_message(self, submission: Submission, shown: Raw, sealed: bytes | None, now: datetime) -> Message:
+        execution_id, manifest = submission.execution_id, submission.manifest
+        identity = f"{execution_id}:queued"
+        event = Queued(
+            id=identity,
+            source=self._source,
+            subject=execution_id,
+            time=now,
+            organization=submission.org,
+            workflow=manifest.name,
+            data=QueuedData(
+                trigger=submission.trigger,
+                caller=submission.caller,
+                input=shown,
+                sealed_input=sealed,
+                digest=self.digest(submission) if submission.repeatable else None,
+                run_at=submission.run_at,
+                tags=manifest.tags,
+            ),
+        )
+        subject = subjects.event(submission.org, manifest.name, execution_id, "queued")
+        return Message(subject=subject, payload=_checked(encode(event)), id=identity, expect_last=0)
+
+    async def _withdraw(self, submission: Submission, reason: RunlaneError) -> None:
+        """The event is stored, the request is not: without this the execution would be Queued for ever."""
+        execution_id, org, workflow = submission.execution_id, submission.org, submission.manifest.name
+        identity = f"{execution_id}:withdrawn"
+        event = Cancelled(
+            id=identity,
+            source=self._source,
+            subject=execution_id,
+            time=self._clock.now(),
+            organization=org,
+            workflow=workflow,
+            data=CancelledData(by=_ENGINE, reason=f"It was not accepted: {reason.message}"),
+        )
+        message = Message(
+            subject=subjects.event(org, workflow, execution_id, "state.cancelled"),
+            payload=encode(event),
+            id=identity,
+            expect_last=0,
+            expect_on=subjects.state_line(org, workflow, execution_id),
+        )
+        try:
+            await self._bus.publish(message, timeout=PUBLISH_SECONDS / 3)
+        except RunlaneError as problem:
+            _log.warning("a refused execution stays queued", execution_id=execution_id, reason=problem.message)
+
+
+def _digest_context(submission: Submission) -> str:
+    return f"{submission.org}|{submission.execution_id}|digest"
+
+
+def _checked(payload: bytes) -> bytes:
+    if len(payload) > _LARGEST_PAYLOAD:
+        raise MessageTooLarge(
+            "The parameters are too large.", details={"size_bytes": len(payload), "limit_bytes": _LARGEST_PAYLOAD}
+        )
+    return payload

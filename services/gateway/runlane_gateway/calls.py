@@ -1,0 +1,179 @@
+"""Starts an execution and answers as the caller asked: at once, or with the outcome. Behind every door that runs a workflow."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from runlane.contracts import subjects
+from runlane.contracts.directory import PLATFORM, Manifest
+from runlane.contracts.messages import Trigger
+from runlane.contracts.records import Record
+from runlane.directory import Directory
+from runlane.errors import (
+    Forbidden,
+    NotFound,
+    StateConflict,
+    StoreUnavailable,
+    UnprocessableRequest,
+    ValidationError,
+)
+from runlane.ids import is_token
+
+from .accept import Acceptor, Submission
+from .answers import Answer, Header, answer, failure_answer
+from .auth import Principal
+from .parameters import Validators
+from .preferences import NO_PREFERENCE, Preference
+from .reading import Records
+from .views import AcceptedView, ResultView, poll_url
+from .waiting import Waiters
+
+_NULL = Raw(b"null")
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One wish to run a workflow, permitted and checked. `repeatable`: the id was made from an idempotency key."""
+
+    execution_id: str
+    org: str
+    manifest: Manifest
+    parameters: dict[str, Any]
+    principal: Principal
+    trigger: Trigger = Trigger()
+    run_at: datetime | None = None
+    preference: Preference = NO_PREFERENCE
+    wait: float = 0.0
+    traceparent: str | None = None
+    repeatable: bool = False
+
+
+class Calls:
+    """Runs workflows on behalf of principals."""
+
+    def __init__(self, directory: Directory, acceptor: Acceptor, waiters: Waiters, records: Records) -> None:
+        self._directory, self._acceptor = directory, acceptor
+        self._waiters, self._records = waiters, records
+        self._validators = Validators()
+
+    def workflow(self, name: str, org: str, principal: Principal) -> Manifest:
+        """The workflow, if this principal may run it in this organisation. Raises `NotFound`, `Forbidden`."""
+        manifest = self._directory.workflow(name) if is_token(name) else None
+        if manifest is None:
+            broken = sum(1 for _ in self._directory.import_failures())
+            hint = f" {broken} workflow file(s) could not be imported: see /workflows." if broken else ""
+            raise NotFound(f"There is no workflow {name[:64]!r}.{hint}")
+        principal.require(manifest.required_permission)
+        known = self._directory.org(org)
+        if known is not None and name in known.disabled_workflows:
+            raise NotFound(f"Workflow {name!r} is disabled for this organisation.")
+        if org == PLATFORM and known is None and manifest.requires_org:
+            raise ValidationError(f"Workflow {name!r} runs for an organisation: name one.", "X-Organization-Id")
+        if manifest.requires_approval:
+            raise Forbidden(f"Workflow {name!r} needs an approval, and there is no way to give one yet.")
+        return manifest
+
+    async def start(self, call: Call) -> Answer:
+        """Check the parameters, accept the execution, wait if that was asked for. Raises what `Acceptor` raises."""
+        self._validators.check(call.manifest, call.parameters)
+        if call.repeatable:
+            return await self._start_once(call)
+        if call.wait <= 0:
+            await self._acceptor.submit(_submission(call, None))
+            return _accepted(call, "Queued" if call.run_at is None else "Scheduled")
+        return await self._awaited(call)
+
+    async def _awaited(self, call: Call) -> Answer:
+        """Accept and wait for the reply; the waiter is there before anything is published."""
+        future = self._waiters.expect(call.execution_id)
+        submission = _submission(call, self._waiters.reply_subject(call.execution_id))
+        try:
+            if call.repeatable:
+                await self._acceptor.submit_once(submission)
+            else:
+                await self._acceptor.submit(submission)
+            line = subjects.state_line(call.org, call.manifest.name, call.execution_id)
+            outcome, status = await self._waiters.outcome(future, line, call.wait)
+        finally:
+            self._waiters.forget(call.execution_id, future)
+        if outcome is None:
+            return _accepted(call, status)
+        if outcome.failure is not None:
+            return failure_answer(call.execution_id, outcome.failure)
+        return answer(ResultView(call.execution_id, "Success", outcome.result), headers=_applied(call))
+
+    async def _start_once(self, call: Call) -> Answer:
+        """The first of its key starts it; each later one finds it as it is. Raises `UnprocessableRequest`."""
+        submission = _submission(call, None)
+        record = await self._known(call)
+        if record is None:
+            try:
+                if call.wait > 0:
+                    return await self._awaited(call)
+                await self._acceptor.submit_once(submission)
+                return _accepted(call, "Queued" if call.run_at is None else "Scheduled")
+            except StateConflict:
+                record = await self._records.get(call.org, call.execution_id)
+        if not self._acceptor.same(submission, record):
+            raise UnprocessableRequest("This Idempotency-Key was used with other parameters.")
+        if record.state_sequence == 0:
+            await self._acceptor.submit_again(submission, record)
+        if call.wait > 0:
+            record = await self._records.wait_finished(call.org, record, call.wait)
+        return _present(call, record)
+
+    async def _known(self, call: Call) -> Record | None:
+        try:
+            return await self._records.get(call.org, call.execution_id)
+        except (NotFound, StoreUnavailable):
+            return None  # without the store, the stream remains the referee
+
+
+def idle_seconds(manifest: Manifest, preference: Preference, run_at: datetime | None, longest: float) -> float:
+    """How long the caller waits: not at all for a delayed start, as he prefers, or as the workflow declares."""
+    if run_at is not None:
+        return 0.0
+    if preference.wait is not None:
+        return preference.wait
+    return longest if manifest.execution_mode == "sync" else 0.0
+
+
+def traceparent_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """The caller's trace, where it looks like one (W3C Trace Context §3.2)."""
+    header = headers.get(b"traceparent")
+    return header.decode() if header is not None and len(header) == 55 and header.isascii() else None
+
+
+def _submission(call: Call, reply_to: str | None) -> Submission:
+    return Submission(
+        execution_id=call.execution_id,
+        org=call.org,
+        manifest=call.manifest,
+        parameters=call.parameters,
+        caller=call.principal.caller,
+        trigger=call.trigger,
+        run_at=call.run_at,
+        reply_to=reply_to,
+        traceparent=call.traceparent,
+        repeatable=call.repeatable,
+    )
+
+
+def _accepted(call: Call, status: str) -> Answer:
+    url = poll_url(call.execution_id)
+    headers = [(b"location", url.encode()), *_applied(call)]
+    return answer(AcceptedView(call.execution_id, status, url), 202, headers)
+
+
+def _present(call: Call, record: Record) -> Answer:
+    if not record.finished:
+        return _accepted(call, record.status)
+    if record.failure is not None:
+        return failure_answer(record.execution_id, record.failure)
+    return answer(ResultView(record.execution_id, "Success", record.result or _NULL), headers=_applied(call))
+
+
+def _applied(call: Call) -> list[Header]:
+    applied = call.preference.applied
+    return [] if applied is None or call.run_at is not None else [(b"preference-applied", applied)]

@@ -1,0 +1,163 @@
+"""The doors of executions beside the hot one: lists, the SPEC §3 record, the live tail, cancel and retry."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from msgspec import Struct
+from starlette.requests import Request
+
+from runlane.contracts.messages import Trigger, parameters_context
+from runlane.contracts.records import ExecutionQuery, Record
+from runlane.errors import Conflict
+from runlane.ids import new_execution_id, repeatable_execution_id
+
+from .answers import Answer, answer
+from .auth import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
+from .bodies import convert, decode_object, read_body
+from .calls import Call, idle_seconds, traceparent_of
+from .cancelling import Canceller
+from .describe import Described
+from .execute import known_form
+from .live import LiveTail
+from .parts import Parts, headers_of, organisation, principal_of
+from .preferences import read_idempotency_key, read_preference
+from .views import AcceptedView, ExecutionPageView, RecordView, record_view, summary_view
+
+_STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no", "x-content-type-options": "nosniff"}
+
+
+class CancelBody(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why."""
+
+    reason: str | None = None
+
+
+class CancelledView(Struct, frozen=True, rename="camel"):
+    execution_id: str
+    status: str
+
+
+class ExecutionDoors:
+    """`/executions…`"""
+
+    def __init__(self, parts: Parts, canceller: Canceller, live: LiveTail) -> None:
+        self._parts, self._canceller, self._live = parts, canceller, live
+
+    def routes(self, described: Described) -> APIRouter:
+        router = APIRouter(tags=["executions"])
+        add = router.add_api_route
+        add("/executions", self.find, methods=["GET"], responses=described.answers(ExecutionPageView))
+        add("/executions/{id}/record", self.record, methods=["GET"], responses=described.answers(RecordView))
+        add("/executions/{id}/events", self.events, methods=["GET"], response_class=StreamingResponse)
+        add(
+            "/executions/{id}/cancel",
+            self.cancel,
+            methods=["POST"],
+            responses=described.answers(CancelledView),
+            openapi_extra=described.body(CancelBody),
+        )
+        add("/executions/{id}/retry", self.retry, methods=["POST"], responses=described.answers(AcceptedView, 202))
+        return router
+
+    async def find(
+        self,
+        request: Request,
+        workflow: str | None = None,
+        status: Annotated[list[str] | None, Query()] = None,
+        trigger: str | None = None,
+        tag: str | None = None,
+        queued_from: Annotated[datetime | None, Query(alias="from")] = None,
+        queued_before: Annotated[datetime | None, Query(alias="to")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        after: str | None = None,
+    ) -> Answer:
+        """Executions, newest first. `from` and `to` bound the time they were queued."""
+        principal = principal_of(request.scope)
+        principal.require(VIEW_EXECUTIONS)
+        query = ExecutionQuery(
+            orgs=[organisation(request.scope, self._parts.directory)],
+            workflow=workflow,
+            statuses=status or [],
+            trigger=trigger,
+            tag=tag,
+            queued_from=queued_from and _aware(queued_from),
+            queued_before=queued_before and _aware(queued_before),
+            after=after,
+            limit=limit,
+        )
+        await self._parts.records.caught_up(self._parts.acceptor.last_sequence)
+        page = await self._parts.store.find(query)
+        internals = principal.may(VIEW_INTERNALS)
+        items = [summary_view(summary, internals=internals) for summary in page.items]
+        return answer(ExecutionPageView(items, page.next))
+
+    async def record(self, request: Request, id: str) -> Answer:
+        """The record with the names of SPEC §3."""
+        principal_of(request.scope).require(VIEW_EXECUTIONS)
+        _, record = await self._known(request, id)
+        return answer(record_view(record))
+
+    async def events(self, request: Request, id: str) -> StreamingResponse:
+        """Everything it tells of itself, as server-sent events; after `Last-Event-ID` where that is given."""
+        principal = principal_of(request.scope)
+        principal.require(VIEW_EXECUTIONS)
+        _, record = await self._known(request, id)
+        last = headers_of(request.scope).get(b"last-event-id", b"").decode("latin-1")
+        stream = self._live.follow(record, last, internals=principal.may(VIEW_INTERNALS))
+        return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
+
+    async def cancel(self, request: Request, id: str) -> Answer:
+        """Cancel it, wherever it is. 409 when it has ended otherwise; cancelling twice is no error."""
+        principal = principal_of(request.scope)
+        principal.require(MANAGE_EXECUTIONS)
+        body = convert(await self._body(request), CancelBody)
+        org, record = await self._known(request, id)
+        await self._canceller.cancel(org, record, principal.caller, body.reason)
+        return answer(CancelledView(record.execution_id, "Cancelled"))
+
+    async def retry(self, request: Request, id: str) -> Answer:
+        """Run it again, as a new execution with the same parameters. 409 while it has not ended."""
+        parts, headers, principal = self._parts, headers_of(request.scope), principal_of(request.scope)
+        principal.require(MANAGE_EXECUTIONS)
+        org, record = await self._known(request, id)
+        manifest = parts.calls.workflow(record.workflow, org, principal)
+        if not record.finished:
+            raise Conflict(f"It has not ended yet: it is {record.status}.", details={"status": record.status})
+        key, preference = read_idempotency_key(headers), read_preference(headers, parts.settings.sync_wait)
+        return await parts.calls.start(
+            Call(
+                execution_id=new_execution_id()
+                if key is None
+                else repeatable_execution_id("retry", org, record.execution_id, key),
+                org=org,
+                manifest=manifest,
+                parameters=self._true_parameters(org, record),
+                principal=principal,
+                trigger=Trigger("retry", record.execution_id),
+                preference=preference,
+                wait=0.0 if preference.wait is None else idle_seconds(manifest, preference, None, 0.0),
+                traceparent=traceparent_of(headers),
+                repeatable=key is not None,
+            )
+        )
+
+    async def _known(self, request: Request, execution_id: str) -> tuple[str, Record]:
+        org = organisation(request.scope, self._parts.directory)
+        return org, await self._parts.records.get(org, known_form(execution_id))
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        headers = headers_of(request.scope)
+        return decode_object(headers, await read_body(headers, request.receive, self._parts.settings.max_body))
+
+    def _true_parameters(self, org: str, record: Record) -> dict[str, Any]:
+        if record.sealed_input is None:
+            return {}
+        opened = self._parts.sealer.open(record.sealed_input, parameters_context(org, record.execution_id))
+        return msgspec.json.decode(opened, type=dict[str, Any])
+
+
+def _aware(moment: datetime) -> datetime:
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)

@@ -1,0 +1,99 @@
+"""The outermost ASGI application: nothing gets past it without a key, and nothing leaves it that is not an answer of ours.
+
+Whatever is not in `OPEN` needs a key, unknown paths too, so a door that is forgotten here is closed. Hot doors are tried
+first and reached without FastAPI; it serves the rest.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+from prometheus_client import Counter, Histogram
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from runlane.errors import InfrastructureError
+
+from .answers import refusal
+from .auth import Authenticator
+from .parts import HEADERS, PRINCIPAL
+
+#: The only paths that answer without a key.
+OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+
+_requests = Counter("runlane_http_requests", "Requests answered.", ["door", "method", "status"])
+_seconds = Histogram(
+    "runlane_http_seconds",
+    "From the request's headers to the end of the answer.",
+    ["door"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+class Gate:
+    """`active` counts the requests that are being served; after `close` only the open paths answer."""
+
+    def __init__(self, authenticator: Authenticator, hot: Sequence[Route], rest: ASGIApp) -> None:
+        self._authenticator, self._hot, self._rest = authenticator, hot, rest
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self.active = 0
+        self.closing = asyncio.Event()
+
+    def close(self) -> None:
+        """Take nothing new; streams end, calls that wait may finish."""
+        self.closing.set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})
+            return
+        began, status = time.perf_counter(), 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        self.active += 1
+        try:
+            await self._pass(scope, receive, sending)
+        except Exception as problem:
+            await self._refuse(problem, scope, receive, sending, started=status != 0)
+        finally:
+            self.active -= 1
+            self._count(scope, status, time.perf_counter() - began)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = scope[HEADERS] = dict(scope["headers"])
+        if scope["path"] not in OPEN:
+            scope[PRINCIPAL] = self._authenticator.authenticate(headers.get(b"authorization"))
+            if self.closing.is_set():
+                raise InfrastructureError("This gateway is shutting down; try again.")
+        for route in self._hot:
+            match, found = route.matches(scope)
+            if match is Match.FULL:
+                scope["route"] = route
+                scope.update(found)
+                await route.app(scope, receive, send)
+                return
+        await self._rest(scope, receive, send)
+
+    async def _refuse(self, problem: Exception, scope: Scope, receive: Receive, send: Send, *, started: bool) -> None:
+        answer = refusal(problem, [(b"connection", b"close")] if self.closing.is_set() else ())
+        if not started:
+            await answer(scope, receive, send)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = scope.get("route")
+        door = getattr(route, "path", "unknown")
+        method = scope["method"] if scope["method"] in _METHODS else "other"
+        key = (door, method, status)
+        child = self._children.get(key)
+        if child is None:
+            child = (_requests.labels(door, method, status), _seconds.labels(door))
+            self._children[key] = child
+        child[0].inc()
+        child[1].observe(seconds)

@@ -1,0 +1,96 @@
+"""What the doors share, built once by `app`, and how a request names its organisation."""
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.types import Scope
+
+from runlane.clock import Clock
+from runlane.contracts.directory import PLATFORM
+from runlane.directory import Directory
+from runlane.errors import NotFound, ValidationError
+from runlane.ports import Bus, DirectoryStore, RecordStore
+from runlane.sealing import Sealer
+from runlane.settings import Settings
+
+from .accept import Acceptor
+from .auth import Principal
+from .calls import Calls
+from .reading import Records
+from .waiting import Waiters
+
+ORG_HEADER = "X-Organization-Id"
+_ORG_HEADER = ORG_HEADER.lower().encode()
+
+#: Keys under which `gate` leaves what it found in the scope.
+PRINCIPAL = "runlane.principal"
+HEADERS = "runlane.headers"
+
+
+class Parts(Struct, frozen=True, kw_only=True):
+    """One gateway's parts."""
+
+    settings: Settings
+    clock: Clock
+    bus: Bus
+    directory: Directory
+    directory_store: DirectoryStore
+    store: RecordStore
+    sealer: Sealer
+    records: Records
+    acceptor: Acceptor
+    waiters: Waiters
+    calls: Calls
+    name: str
+
+
+def principal_of(scope: Scope) -> Principal:
+    """Who calls; `gate` has put it there for every door that needs a key."""
+    principal: Principal = scope[PRINCIPAL]
+    return principal
+
+
+def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
+    """The request's headers by lower-case name; of a repeated one the last."""
+    headers: dict[bytes, bytes] = scope[HEADERS]
+    return headers
+
+
+def organisation(scope: Scope, directory: Directory, default: str | None = None) -> str:
+    """The organisation that the request is about: the key's own, else the one that `X-Organization-Id` names.
+
+    Raises `NotFound` for one that is unknown or another than the key's, `ValidationError` when it is missing and there
+    is no `default`.
+    """
+    own = principal_of(scope).org
+    header = headers_of(scope).get(_ORG_HEADER)
+    named = header.decode("latin-1").strip() if header is not None else None
+    if own is not None:
+        if named is not None and named != own:
+            raise unknown_organisation()
+        return _existing(own, directory)
+    if not named:
+        if default is not None:
+            return default
+        raise ValidationError(f"This key is not bound to an organisation: name one in {ORG_HEADER}.", ORG_HEADER)
+    return named if named == PLATFORM else _existing(named, directory)
+
+
+def organisation_in_path(request: Request, directory: Directory, org: str) -> str:
+    """The organisation that a path names, if this key may know of it; else `NotFound`."""
+    own = principal_of(request.scope).org
+    if own is not None and own != org:
+        raise unknown_organisation()
+    return _existing(org, directory)
+
+
+def unknown_organisation() -> NotFound:
+    """The same words for one that is not there and one that is not the caller's."""
+    return NotFound("There is no such organisation.")
+
+
+def _existing(org: str, directory: Directory) -> str:
+    if directory.org(org) is None:
+        raise unknown_organisation()
+    return org
