@@ -1,7 +1,7 @@
 """One shape for every service process: settings → open → ready → run → drain on SIGTERM, with health and metrics.
 
-A room's `app.py` calls `serve(name, open_room)`. Exit codes: 0 drained, 1 could not go on (a supervisor starts it again),
-2 its settings cannot work.
+A room's `app.py` calls `serve(name, open_room)`. Exit codes: 0 drained, 1 could not go on (a supervisor starts it
+again), 2 its settings cannot work.
 """
 
 import asyncio
@@ -44,6 +44,7 @@ OpenRoom = Callable[[Settings], AbstractAsyncContextManager[Room]]
 
 def serve(name: str, open_room: OpenRoom) -> None:
     """Run a service until SIGTERM or SIGINT, then exit the process."""
+    ready = os.environ.pop("RUNLANE_READY_FD", None)
     try:
         settings = read_settings()
     except ConfigurationError as problem:
@@ -51,7 +52,7 @@ def serve(name: str, open_room: OpenRoom) -> None:
         raise SystemExit(2) from None
     configure_logging(name, settings)
     try:
-        uvloop.run(_serve(name, open_room, settings))
+        uvloop.run(_serve(name, open_room, settings, ready))
     except ConfigurationError as problem:
         _log.error("cannot start", reason=problem.message)
         raise SystemExit(2) from None
@@ -60,7 +61,7 @@ def serve(name: str, open_room: OpenRoom) -> None:
         raise SystemExit(1) from None
 
 
-async def _serve(name: str, open_room: OpenRoom, settings: Settings) -> None:
+async def _serve(name: str, open_room: OpenRoom, settings: Settings, ready: str | None) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -68,7 +69,7 @@ async def _serve(name: str, open_room: OpenRoom, settings: Settings) -> None:
     async with open_room(settings) as room:
         running = asyncio.create_task(room.run(), name=f"{name}.run")
         async with _health(room, settings):
-            _announce_ready()
+            _announce_ready(ready)
             _log.info("ready")
             await _until_stopped(running, stop, room, settings.drain_grace)
     _log.info("stopped")
@@ -89,9 +90,8 @@ async def _until_stopped(running: asyncio.Task[None], stop: asyncio.Event, room:
         await running
 
 
-def _announce_ready() -> None:
-    """Tell the supervisor: a line on the file descriptor it named."""
-    descriptor = os.environ.pop("RUNLANE_READY_FD", None)
+def _announce_ready(descriptor: str | None) -> None:
+    """Tell the supervisor: a line on the file descriptor that it named in RUNLANE_READY_FD."""
     if descriptor is not None:
         with suppress(OSError), os.fdopen(int(descriptor), "wb") as pipe:
             pipe.write(b"ready\n")

@@ -13,7 +13,7 @@ from runlane.ports import Suspend
 from runlane_executor.frames import Awaited, Pipe, SecretAnswer, SecretAsked, Trace
 
 #: Shorter sleeps are waited out in the slot: giving it up and coming back would cost more.
-_SHORT_SLEEP_SECONDS = 5.0
+_SHORT_SLEEP_SECONDS = 2.0
 
 _encode = msgspec.json.Encoder().encode
 

@@ -1,4 +1,4 @@
-"""What the gateway says when it refuses or fails: the one table from exceptions to HTTP, the error envelope, the answer itself.
+"""What the gateway answers with: the one table from exceptions to HTTP, the error envelope, the answer itself.
 
 `gate` and the FastAPI handlers turn every exception into an `Answer` here; the doors build theirs with `answer()`.
 """
@@ -85,7 +85,7 @@ class ErrorEnvelope(Struct, frozen=True, rename="camel"):
 
 
 class Answer(Response):
-    """A JSON answer. Its headers are written as they are sent: Starlette's own way costs more than encoding the body."""
+    """A JSON answer. Its headers are made as they are sent: Starlette's own way costs more than encoding the body."""
 
     def __init__(self, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
         self.status_code = status
@@ -136,8 +136,6 @@ def _status_of(problem: Exception) -> int | None:
     return None
 
 
-def _error(
-    status: int, error: str, message: str, details: Mapping[str, Any], headers: Iterable[Header] = ()
-) -> Answer:
+def _error(status: int, error: str, message: str, details: Mapping[str, Any], headers: Iterable[Header] = ()) -> Answer:
     envelope = ErrorEnvelope(error=error, message=message, details=details)
     return answer(envelope, status, [*_HEADERS_OF.get(status, ()), *headers])

@@ -14,13 +14,11 @@ from runlane.contracts.messages import Caller
 from runlane.directory import Directory
 from runlane.errors import Forbidden, Unauthorized
 
-EXECUTE = "canExecuteWorkflows"
 VIEW_EXECUTIONS = "canViewExecutions"
 MANAGE_EXECUTIONS = "canManageExecutions"
 VIEW_INTERNALS = "canViewInternals"
 MANAGE_CONFIG = "canManageConfig"
 MANAGE_SECRETS = "canManageSecrets"
-MANAGE_KEYS = "canManageKeys"
 MANAGE_ORGS = "canManageOrgs"
 
 _REMEMBERED = 10_000

@@ -21,7 +21,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The whole body. Raises `PayloadTooLarge` as soon as `limit` bytes are passed, `BadRequest` when it does not come."""
+    """The whole body. Raises `PayloadTooLarge` once `limit` bytes are passed, `BadRequest` when it does not come."""
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)

@@ -1,4 +1,4 @@
-"""Starts an execution and answers as the caller asked: at once, or with the outcome. Behind every door that runs a workflow."""
+"""Starts an execution and answers at once or with the outcome, as the caller asked. Behind every door that runs one."""
 
 from collections.abc import Mapping
 from datetime import datetime

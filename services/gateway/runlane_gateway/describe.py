@@ -19,7 +19,7 @@ _HEADERS = {
     "Prefer": "`respond-async`, or `wait=N` to wait up to N seconds (RFC 7240).",
     "Idempotency-Key": "The same key again finds the same execution instead of starting another.",
 }
-_QUERY = {
+_QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "delaySeconds": ({"type": "number", "minimum": 0}, "Start after this many seconds."),
     "runAt": ({"type": "string", "format": "date-time"}, "Start at this time."),
 }

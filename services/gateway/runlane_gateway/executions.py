@@ -7,10 +7,11 @@ import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 
-from runlane.contracts.messages import Trigger, parameters_context
-from runlane.contracts.records import ExecutionQuery, Record
+from runlane.contracts.messages import Trigger, TriggerKind, parameters_context
+from runlane.contracts.records import ExecutionQuery, Record, Status
 from runlane.errors import Conflict
 from runlane.ids import new_execution_id, repeatable_execution_id
 
@@ -40,6 +41,32 @@ class CancelledView(Struct, frozen=True, rename="camel"):
     status: str
 
 
+class Filters(BaseModel, extra="forbid"):
+    """Which executions."""
+
+    workflow: str | None = None
+    status: list[Status] = []
+    trigger: TriggerKind | None = None
+    tag: str | None = None
+    queued_from: datetime | None = Field(default=None, alias="from")
+    queued_before: datetime | None = Field(default=None, alias="to")
+    limit: int = Field(default=50, ge=1, le=200)
+    after: str | None = None
+
+    def query(self, org: str) -> ExecutionQuery:
+        return ExecutionQuery(
+            orgs=[org],
+            workflow=self.workflow,
+            statuses=list(self.status),
+            trigger=self.trigger,
+            tag=self.tag,
+            queued_from=self.queued_from and _aware(self.queued_from),
+            queued_before=self.queued_before and _aware(self.queued_before),
+            after=self.after,
+            limit=self.limit,
+        )
+
+
 class ExecutionDoors:
     """`/executions…`"""
 
@@ -62,32 +89,11 @@ class ExecutionDoors:
         add("/executions/{id}/retry", self.retry, methods=["POST"], responses=described.answers(AcceptedView, 202))
         return router
 
-    async def find(
-        self,
-        request: Request,
-        workflow: str | None = None,
-        status: Annotated[list[str] | None, Query()] = None,
-        trigger: str | None = None,
-        tag: str | None = None,
-        queued_from: Annotated[datetime | None, Query(alias="from")] = None,
-        queued_before: Annotated[datetime | None, Query(alias="to")] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        after: str | None = None,
-    ) -> Answer:
+    async def find(self, request: Request, filters: Annotated[Filters, Query()]) -> Answer:
         """Executions, newest first. `from` and `to` bound the time they were queued."""
         principal = principal_of(request.scope)
         principal.require(VIEW_EXECUTIONS)
-        query = ExecutionQuery(
-            orgs=[organisation(request.scope, self._parts.directory)],
-            workflow=workflow,
-            statuses=status or [],
-            trigger=trigger,
-            tag=tag,
-            queued_from=queued_from and _aware(queued_from),
-            queued_before=queued_before and _aware(queued_before),
-            after=after,
-            limit=limit,
-        )
+        query = filters.query(organisation(request.scope, self._parts.directory))
         await self._parts.records.caught_up(self._parts.acceptor.last_sequence)
         page = await self._parts.store.find(query)
         internals = principal.may(VIEW_INTERNALS)

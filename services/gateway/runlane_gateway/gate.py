@@ -1,7 +1,7 @@
-"""The outermost ASGI application: nothing gets past it without a key, and nothing leaves it that is not an answer of ours.
+"""The outermost ASGI application: nothing gets past it without a key, and every exception becomes an answer here.
 
-Whatever is not in `OPEN` needs a key, unknown paths too, so a door that is forgotten here is closed. Hot doors are tried
-first and reached without FastAPI; it serves the rest.
+Whatever is not in `OPEN` needs a key, unknown paths too, so a door that is forgotten here is closed. Hot doors are
+tried first and reached without FastAPI; it serves the rest.
 """
 
 import asyncio

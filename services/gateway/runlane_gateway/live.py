@@ -1,4 +1,4 @@
-"""The live tail of an execution as server-sent events: what is stored first, then what comes, without gap or repetition.
+"""The live tail of an execution as server-sent events: what is stored, then what comes, without gap or repetition.
 
 An event's id is `{stream sequence}-{index}`, so a client that comes back with `Last-Event-ID` continues where it was.
 """
@@ -14,16 +14,17 @@ from runlane.contracts import subjects
 from runlane.contracts.messages import decode_event
 from runlane.contracts.records import Record
 from runlane.ports import Bus, Stored
-from runlane.telemetry import logger
 
 from .moments import Moment, moments_of_event, moments_of_record
 from .reading import Records
 from .waiting import is_terminal
 
-_log = logger(__name__)
-
 #: Without news for so long, a comment keeps proxies from hanging up, and the stream is read for what was missed.
 _HEARTBEAT_SECONDS = 15.0
+
+#: A replica may lag behind the news of it; then it is asked again.
+_STALE_READS = 20
+_STALE_SECONDS = 0.05
 
 _EVENT_ID = re.compile(r"(\d{1,18})-(\d{1,9})")
 
@@ -31,8 +32,33 @@ _encode = msgspec.json.Encoder().encode
 
 
 class _Place(Struct, order=True):
+    """Up to where everything was sent."""
+
     sequence: int
     index: int
+
+
+class _News:
+    """The highest sequence heard of. The events themselves are read from the stream, as news may get lost."""
+
+    def __init__(self, closing: asyncio.Event) -> None:
+        self._closing = closing
+        self._heard = asyncio.Event()
+        self.latest = 0
+
+    def heard(self, stored: Stored) -> None:
+        self.latest = max(self.latest, stored.sequence)
+        self._heard.set()
+
+    async def wait(self) -> bool:
+        """Whether there was news before it was time for a heartbeat or to close."""
+        waits = {asyncio.ensure_future(event.wait()) for event in (self._heard, self._closing)}
+        await asyncio.wait(waits, timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        heard = self._heard.is_set()
+        self._heard.clear()
+        return heard
 
 
 class LiveTail:
@@ -43,50 +69,39 @@ class LiveTail:
 
     async def follow(self, record: Record, last_event_id: str, *, internals: bool) -> AsyncIterator[bytes]:
         """Server-sent events until the one that ends the execution."""
-        place = _place(last_event_id)
-        arrived: asyncio.Queue[Stored] = asyncio.Queue()
-        live = await self._bus.listen_live(
-            subjects.all_events(record.org, record.execution_id, record.workflow), arrived.put_nowait
-        )
+        place, news = _place(last_event_id), _News(self._closing)
+        filter_ = subjects.all_events(record.org, record.execution_id, record.workflow)
+        live = await self._bus.listen_live(filter_, news.heard)
         try:
-            ended = False
-            found = await self._stored(record, place)
+            # The last event may have been sent in part: it is read again, and what was sent of it left out.
+            found = await self._read(record, place.sequence - 1, 0)
             if not found and record.finished:
-                # Its events have left the stream: the record tells the same.
+                # Its events have left the stream; the record tells the same.
                 yield _written(moments_of_record(record, internals), place)
                 return
-            while not ended:
+            while True:
                 for stored in found:
-                    yield _written(moments_of_event(stored.sequence, decode_event(stored.payload), internals), place)
-                    ended = ended or is_terminal(stored)
-                if not ended:
-                    found = await self._more(record, arrived, place)
-                    if not found:
-                        if self._closing.is_set():
-                            return
-                        yield b": still here\n\n"
+                    moments = moments_of_event(stored.sequence, decode_event(stored.payload), internals)
+                    yield _written(moments, place)
+                    if is_terminal(stored):
+                        return
+                heard = await news.wait()
+                if self._closing.is_set():
+                    return
+                if not heard:
+                    yield b": still here\n\n"
+                found = await self._read(record, place.sequence, news.latest)
         finally:
             await live.stop()
 
-    async def _stored(self, record: Record, place: _Place) -> list[Stored]:
-        """The last event may have been sent in part, so it is read again; what was sent of it is left out."""
-        after = max(0, place.sequence - 1)
-        return await self._records.events(record.org, record.workflow, record.execution_id, after)
-
-    async def _more(self, record: Record, arrived: asyncio.Queue[Stored], place: _Place) -> list[Stored]:
-        """What came live, in order; what the stream holds when nothing came; nothing when there is nothing."""
-        getting = asyncio.ensure_future(arrived.get())
-        closing = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait(
-                {getting, closing}, timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
-            )
-            if getting.done():
-                return [getting.result()]
-            return [] if closing.done() else await self._stored(record, place)
-        finally:
-            getting.cancel()
-            closing.cancel()
+    async def _read(self, record: Record, after: int, at_least: int) -> list[Stored]:
+        found: list[Stored] = []
+        for _ in range(_STALE_READS):
+            found = await self._records.events(record.org, record.workflow, record.execution_id, max(0, after))
+            if max(after, found[-1].sequence if found else 0) >= at_least:
+                break
+            await asyncio.sleep(_STALE_SECONDS)
+        return found
 
 
 def _written(moments: Iterable[Moment], place: _Place) -> bytes:

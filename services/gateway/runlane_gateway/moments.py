@@ -57,7 +57,7 @@ def moments_of_event(sequence: int, event: AnyEvent, internals: bool) -> Iterato
 
 
 def moments_of_record(record: Record, internals: bool) -> list[Moment]:
-    """The same, told from a finished record: its first start is not in there by sequence, so it comes right at first."""
+    """The same, told from a finished record. It does not know the sequence of its first start: that comes first."""
     queued = _queued("Queued", utc_or_none(record.queued_at), utc_or_none(record.run_at))
     told = [Moment(0, 0, "queued", queued)]
     if record.started_at is not None:
@@ -73,7 +73,9 @@ def moments_of_record(record: Record, internals: bool) -> list[Moment]:
         for step in record.transitions
         if step.sequence != record.state_sequence
     ]
-    told.append(Moment(record.state_sequence, _length(record.trace, record.state_sequence), "state", _end(record, internals)))
+    told.append(
+        Moment(record.state_sequence, _length(record.trace, record.state_sequence), "state", _end(record, internals))
+    )
     return sorted(told, key=lambda moment: (moment.sequence, moment.index))
 
 

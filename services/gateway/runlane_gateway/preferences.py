@@ -1,4 +1,4 @@
-"""How a caller wants to be served: `Prefer` (RFC 7240), `Idempotency-Key`, `?delaySeconds`, `?runAt`. Used by `execute`."""
+"""How a caller wants to be served: `Prefer` (RFC 7240), `Idempotency-Key`, `?delaySeconds`, `?runAt`."""
 
 import math
 import re
@@ -39,7 +39,9 @@ def read_preference(headers: Mapping[bytes, bytes], longest: float) -> Preferenc
     wait = given.get("wait", "")
     if wait.isascii() and wait.isdigit() and len(wait) < 10:
         applied = f"wait={min(int(wait), int(longest))}".encode()
-        return Preference(min(float(wait), longest), b"respond-async, " + applied if "respond-async" in given else applied)
+        return Preference(
+            min(float(wait), longest), b"respond-async, " + applied if "respond-async" in given else applied
+        )
     return Preference(0.0, b"respond-async") if "respond-async" in given else NO_PREFERENCE
 
 

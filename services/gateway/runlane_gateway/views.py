@@ -1,4 +1,4 @@
-"""An execution as HTTP shows it: camelCase for the API, and SPEC §3's PascalCase record. Pure; used by the execution doors."""
+"""An execution as HTTP shows it: camelCase for the API, PascalCase for SPEC §3's record. Used by the execution doors."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -193,9 +193,7 @@ def execution_view(record: Record, *, internals: bool) -> ExecutionView:
         integration_calls=_calls(trace),
         logs=_logs(trace),
         variables=_variables(trace),
-        steps=[
-            StepView(utc(e.at), e.key, e.duration_ms, e.result) for e in trace if isinstance(e, StepEntry)
-        ],
+        steps=[StepView(utc(e.at), e.key, e.duration_ms, e.result) for e in trace if isinstance(e, StepEntry)],
         transitions=[
             TransitionView(utc(t.at), t.status, t.attempt, t.reason, utc_or_none(t.until), t.executor)
             for t in record.transitions
@@ -300,4 +298,5 @@ def _variables(trace: Iterable[TraceEntry]) -> dict[str, Raw]:
 
 
 def _shortened(result: Raw) -> str:
-    return _redactor.sanitized(msgspec.json.decode(result)).json.decode()
+    shortened: bytes = _redactor.sanitized(msgspec.json.decode(result)).json
+    return shortened.decode()

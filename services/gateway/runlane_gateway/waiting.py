@@ -1,4 +1,4 @@
-"""Synchronous callers and the outcomes they wait for. One subscription hears all replies to this gateway. Used by `calls`."""
+"""Synchronous callers and the outcomes they wait for. One subscription hears all replies to this gateway."""
 
 import asyncio
 

@@ -282,10 +282,13 @@ TickOutcome: TypeAlias = Literal["fired", "late", "caught_up", "skipped", "misse
 
 
 class TickData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`execution_id`: what it started. `previous_execution_id`: what the last tick before it that fired had started."""
+
     scheduled_for: datetime
     outcome: TickOutcome
     reason: str | None = None
     execution_id: str | None = None
+    previous_execution_id: str | None = None
     schedule: str = ""
     time_zone: str = "UTC"
 

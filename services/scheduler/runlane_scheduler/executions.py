@@ -1,0 +1,178 @@
+"""What the scheduler asks of executions: start one for a tick, see how one stands, cancel one. Called by `ticker`."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal, TypeAlias
+
+import msgspec
+from msgspec import Raw, Struct
+
+from runlane.clock import Clock
+from runlane.contracts import subjects
+from runlane.contracts.messages import (
+    STATE_TAILS,
+    TERMINAL,
+    Caller,
+    Cancelled,
+    CancelledData,
+    Queued,
+    QueuedData,
+    Request,
+    Trigger,
+    decode_event,
+    encode,
+)
+from runlane.errors import BusUnavailable, StateConflict
+from runlane.ids import repeatable_execution_id
+from runlane.ports import Bus, Message
+from runlane.telemetry import logger
+
+from .plans import Plan
+
+_log = logger(__name__)
+
+_CALLER = Caller(id="scheduler", name="Scheduler")
+_NO_INPUT = Raw(b"{}")
+_ENDED = frozenset(STATE_TAILS[kind] for kind in TERMINAL)
+
+#: How often a cancel runs after a state line that moves under it before it waits for the next round.
+_CANCEL_ATTEMPTS = 5
+
+Phase: TypeAlias = Literal["absent", "queued", "running", "ended"]
+
+
+class Standing(Struct, frozen=True):
+    """How far an execution is. `sequence` is its last state's, `attempt` that state's."""
+
+    phase: Phase
+    sequence: int = 0
+    attempt: int = 0
+
+    @property
+    def unfinished(self) -> bool:
+        return self.phase in ("queued", "running")
+
+
+def iso(moment: datetime) -> str:
+    """`2026-11-23T09:00:00Z`: a tick as ids and references name it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def execution_of(plan: Plan, scheduled_for: datetime) -> str:
+    """The id of the execution that a tick starts: the same for every scheduler."""
+    return repeatable_execution_id("tick", plan.workflow, plan.org, iso(scheduled_for))
+
+
+class Executions:
+    """Starts, watches and cancels executions over the bus, as `source`."""
+
+    def __init__(self, bus: Bus, clock: Clock, source: str) -> None:
+        self._bus, self._clock, self._source = bus, clock, source
+
+    async def start(self, plan: Plan, scheduled_for: datetime) -> None:
+        """Publish the tick's `queued` event and its request. Doing it twice, or in two schedulers, starts it once.
+
+        Raises `BusUnavailable`; then it is not known how much of it was stored, and it must be done again.
+        """
+        execution_id, now = execution_of(plan, scheduled_for), self._clock.now()
+        run_at = scheduled_for + timedelta(seconds=_jitter(plan, execution_id))
+        later = run_at if run_at > now else None
+        trigger = Trigger("schedule", iso(scheduled_for))
+        try:
+            await self._bus.publish(self._queued(plan, execution_id, trigger, now, later))
+        except StateConflict:
+            # Another scheduler was here; it may have died before its request was stored.
+            _log.debug("already queued", execution_id=execution_id)
+        await self._bus.publish(_request(plan, execution_id, trigger, now, later))
+
+    async def standing(self, plan: Plan, execution_id: str) -> Standing:
+        """How far an execution of this schedule is, from the stream."""
+        state = await self._bus.last(subjects.EVENTS, subjects.state_line(plan.org, plan.workflow, execution_id))
+        if state is None:
+            queued = subjects.event(plan.org, plan.workflow, execution_id, "queued")
+            return Standing("absent" if await self._bus.last(subjects.EVENTS, queued) is None else "queued")
+        parsed = subjects.parse_event(state.subject)
+        ended = parsed is not None and parsed.tail in _ENDED
+        return Standing("ended" if ended else "running", state.sequence, _attempt(state.payload))
+
+    async def cancel(self, plan: Plan, execution_id: str, reason: str) -> None:
+        """Cancel an execution unless it has ended; raises `BusUnavailable` when that cannot be told now."""
+        for _ in range(_CANCEL_ATTEMPTS):
+            standing = await self.standing(plan, execution_id)
+            if not standing.unfinished:
+                return
+            try:
+                await self._bus.publish(self._cancelled(plan, execution_id, standing, reason))
+            except StateConflict:
+                continue
+            self._bus.send(subjects.cancel(execution_id), b"")
+            return
+        raise BusUnavailable(f"Execution {execution_id} moves on too fast to be cancelled.")
+
+    def _queued(
+        self, plan: Plan, execution_id: str, trigger: Trigger, now: datetime, run_at: datetime | None
+    ) -> Message:
+        event = Queued(
+            id=f"{execution_id}:queued",
+            source=self._source,
+            subject=execution_id,
+            time=now,
+            organization=plan.org,
+            workflow=plan.workflow,
+            data=QueuedData(
+                trigger=trigger, caller=_CALLER, input=_NO_INPUT, run_at=run_at, tags=list(plan.manifest.tags)
+            ),
+        )
+        subject = subjects.event(plan.org, plan.workflow, execution_id, "queued")
+        return Message(subject=subject, payload=encode(event), id=event.id, expect_last=0)
+
+    def _cancelled(self, plan: Plan, execution_id: str, standing: Standing, reason: str) -> Message:
+        event = Cancelled(
+            id=f"{execution_id}:cancelled:{standing.sequence}",
+            source=self._source,
+            subject=execution_id,
+            time=self._clock.now(),
+            organization=plan.org,
+            workflow=plan.workflow,
+            attempt=standing.attempt,
+            data=CancelledData(by=_CALLER, reason=reason),
+        )
+        return Message(
+            subject=subjects.event(plan.org, plan.workflow, execution_id, STATE_TAILS[Cancelled]),
+            payload=encode(event),
+            id=event.id,
+            expect_last=standing.sequence,
+            expect_on=subjects.state_line(plan.org, plan.workflow, execution_id),
+        )
+
+
+def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime, later: datetime | None) -> Message:
+    request = Request(
+        execution_id=execution_id,
+        org=plan.org,
+        workflow=plan.workflow,
+        caller=_CALLER,
+        accepted_at=now,
+        trigger=trigger,
+    )
+    if later is None:
+        subject = subjects.request(subjects.DEFAULT_LANE, plan.org, plan.workflow)
+        return Message(subject=subject, payload=encode(request), id=execution_id)
+    return Message(
+        subject=subjects.delayed(execution_id),
+        payload=encode(request),
+        id=execution_id,
+        deliver_at=later,
+        deliver_to=subjects.due(subjects.DEFAULT_LANE, plan.org, plan.workflow),
+    )
+
+
+def _jitter(plan: Plan, execution_id: str) -> float:
+    """Seconds in [0, jitter_seconds). The id is a hash of the tick, so every scheduler arrives at the same."""
+    return plan.manifest.jitter_seconds * int(execution_id[:8], 16) / 2**32
+
+
+def _attempt(payload: bytes) -> int:
+    try:
+        return decode_event(payload).attempt
+    except msgspec.DecodeError:
+        return 0  # of another version; its place on the line is what counts

@@ -1,0 +1,11 @@
+"""What the scheduler counts; `service` shows it at /metrics."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+TICKS = Counter("runlane_scheduler_ticks", "Ticks decided by this scheduler", ["outcome"])
+LATENESS = Histogram(
+    "runlane_scheduler_tick_lateness_seconds",
+    "How long after its time a tick that fires was decided",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
+)
+SCHEDULES = Gauge("runlane_scheduler_schedules", "Schedules known: workflows times organisations")
