@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import msgspec
@@ -15,7 +16,6 @@ _T = TypeVar("_T", bound=Entry)
 
 _ROUNDS = 5
 _SEEN_SECONDS = 1.0
-_SEEN_STEP = 0.01
 
 
 class Changes:
@@ -23,6 +23,8 @@ class Changes:
 
     def __init__(self, store: DirectoryStore, directory: Directory) -> None:
         self._store, self._directory = store, directory
+        self._awaited: dict[str, list[asyncio.Future[None]]] = {}
+        directory.on_change(self._seen)
 
     async def put(self, key: str, entry: Entry, *, expect: int | None = None) -> None:
         """Write an entry. Raises `StateConflict`, `BusUnavailable`."""
@@ -34,22 +36,34 @@ class Changes:
     async def change(self, key: str, known: Callable[[], _T | None], changed: Callable[[_T | None], _T]) -> _T:
         """Write `changed(known())` over exactly what it was made from; raises `Conflict` when others keep writing."""
         for _ in range(_ROUNDS):
-            revision = self._directory.revisions.get(key, 0)
+            next_change = self._next_change(key)
             entry = changed(known())
             try:
-                await self.put(key, entry, expect=revision)
+                await self.put(key, entry, expect=self._directory.revisions.get(key, 0))
             except StateConflict:
-                await self._seen(key, lambda now, old=revision: now != old)
-                continue
-            return entry
+                await _at_most(next_change)
+            else:
+                return entry
         raise Conflict("Somebody else is changing this; try again.")
 
     async def delete(self, key: str) -> None:
         """Remove an entry; returns once this gateway's copy is without it."""
+        next_change = self._next_change(key)
         await self._store.delete(key)
-        await self._seen(key, lambda now: now == 0)
+        if key in self._directory.revisions:
+            await _at_most(next_change)
 
-    async def _seen(self, key: str, expected: Callable[[int], bool]) -> None:
-        """Wait, for a second at most, until our copy of the key has the expected revision (0: it is gone)."""
-        changed = asyncio.Event()
-        forget = self._directory.on_change(lambda _: changed.set())
+    def _next_change(self, key: str) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._awaited.setdefault(key, []).append(future)
+        return future
+
+    def _seen(self, key: str) -> None:
+        for future in self._awaited.pop(key, ()):
+            if not future.done():
+                future.set_result(None)
+
+
+async def _at_most(change: "asyncio.Future[None]") -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(change, _SEEN_SECONDS)

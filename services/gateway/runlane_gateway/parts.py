@@ -1,5 +1,6 @@
 """What the doors share, built once by `app`, and how a request names its organisation."""
 
+import uuid
 from collections.abc import Mapping
 
 from msgspec import Struct
@@ -17,6 +18,7 @@ from runlane.settings import Settings
 from .accept import Acceptor
 from .auth import Principal
 from .calls import Calls
+from .changes import Changes
 from .reading import Records
 from .waiting import Waiters
 
@@ -35,7 +37,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     clock: Clock
     bus: Bus
     directory: Directory
-    directory_store: DirectoryStore
+    changes: Changes
     store: RecordStore
     sealer: Sealer
     records: Records
@@ -43,6 +45,34 @@ class Parts(Struct, frozen=True, kw_only=True):
     waiters: Waiters
     calls: Calls
     name: str
+
+
+def assemble(
+    settings: Settings,
+    clock: Clock,
+    bus: Bus,
+    directory: Directory,
+    directory_store: DirectoryStore,
+    store: RecordStore,
+) -> Parts:
+    """One gateway's parts over its adapters; raises `ConfigurationError` when there is no master key."""
+    name, sealer = uuid.uuid4().hex, settings.sealer()
+    records, waiters = Records(bus, store, clock), Waiters(bus, name)
+    acceptor = Acceptor(bus, sealer, clock, name)
+    return Parts(
+        settings=settings,
+        clock=clock,
+        bus=bus,
+        directory=directory,
+        changes=Changes(directory_store, directory),
+        store=store,
+        sealer=sealer,
+        records=records,
+        acceptor=acceptor,
+        waiters=waiters,
+        calls=Calls(directory, acceptor, waiters, records),
+        name=name,
+    )
 
 
 def principal_of(scope: Scope) -> Principal:

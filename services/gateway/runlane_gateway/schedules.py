@@ -21,7 +21,6 @@ from .answers import Answer, answer
 from .auth import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .bodies import convert, decode_object, read_body
 from .calls import Call
-from .changes import Changes
 from .describe import Described
 from .parts import Parts, headers_of, organisation, principal_of
 from .views import AcceptedView, utc
@@ -114,7 +113,6 @@ class ScheduleDoors:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._changes = Changes(parts.directory_store, parts.directory)
 
     def routes(self, described: Described) -> APIRouter:
         router = APIRouter(tags=["schedules"])
@@ -154,7 +152,7 @@ class ScheduleDoors:
             return msgspec.structs.replace(base, **changes, changed_at=self._parts.clock.now())
 
         directory = self._parts.directory
-        await self._changes.change(
+        await self._parts.changes.change(
             schedule_key(org.id, workflow), lambda: directory.schedule(org.id, workflow), changed
         )
         schedule = effective_schedule(directory, manifest, org)

@@ -13,7 +13,6 @@ from runlane.telemetry import logger
 from .answers import Answer, answer
 from .auth import MANAGE_SECRETS
 from .bodies import convert, decode_object, read_body
-from .changes import Changes
 from .describe import Described
 from .parts import Parts, headers_of, organisation_in_path, principal_of
 from .views import utc_or_none
@@ -43,7 +42,6 @@ class SecretDoors:
 
     def __init__(self, parts: Parts) -> None:
         self._parts, self._directory = parts, parts.directory
-        self._changes = Changes(parts.directory_store, parts.directory)
 
     def routes(self, described: Described) -> APIRouter:
         router = APIRouter(tags=["secrets"])
@@ -81,14 +79,16 @@ class SecretDoors:
             now = self._parts.clock.now()
             return SecretValue(org=org, name=name, sealed=sealed, version=version, changed_at=now, changed_by=by)
 
-        entry = await self._changes.change(secret_key(org, name), lambda: self._directory.secret(org, name), changed)
+        entry = await self._parts.changes.change(
+            secret_key(org, name), lambda: self._directory.secret(org, name), changed
+        )
         _log.info("secret changed", org=org, name=name, version=entry.version, by=by)
         return answer(_view(entry))
 
     async def delete(self, request: Request, org: str, name: str) -> Answer:
         """Remove a secret; one that is not there is no error."""
         self._permit(request, org)
-        await self._changes.delete(secret_key(org, check_token(name, "name")))
+        await self._parts.changes.delete(secret_key(org, check_token(name, "name")))
         _log.info("secret deleted", org=org, name=name, by=principal_of(request.scope).key_id)
         return Answer(204, b"")
 

@@ -1,0 +1,49 @@
+"""The gateway's composition root: HTTP in, requests out, records read. Started by `runlane serve gateway`."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from runlane.adapters.nats.connection import open_bus
+from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.sql.store import open_record_store
+from runlane.clock import SystemClock
+from runlane.directory import Directory
+from runlane.service import serve
+from runlane.settings import Settings
+
+from .doors import build
+from .late_store import late_store
+from .parts import Parts, assemble
+from .server import GatewayRoom, listen
+
+
+@asynccontextmanager
+async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
+    """A gateway over NATS and SQL that listens already; `run` serves."""
+    async with (
+        open_bus(settings, name="gateway") as bus,
+        late_store(lambda: open_record_store(settings.record_store_url)) as store,
+    ):
+        directory_store = NatsDirectoryStore(bus)
+        directory = await Directory().follow(directory_store)
+        parts = assemble(settings, SystemClock(), bus, directory, directory_store, store)
+        await parts.waiters.open()
+
+        def degraded() -> Mapping[str, str]:
+            return {} if store.problem is None else {"records": store.problem}
+
+        def problems() -> Mapping[str, str]:
+            return _problems(parts, draining=gate.closing.is_set())
+
+        gate = build(parts, problems, degraded)
+        yield GatewayRoom(gate, listen(settings), problems)
+
+
+def _problems(parts: Parts, *, draining: bool) -> Mapping[str, str]:
+    found = {} if parts.bus.connected else {"nats": "not connected"}
+    return {**found, "gateway": "shutting down"} if draining else found
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    serve("gateway", open_room)

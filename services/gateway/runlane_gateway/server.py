@@ -1,0 +1,96 @@
+"""The HTTP server inside the service: uvicorn on a socket of ours, without its signal handlers, drained in order."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Callable, Iterator, Mapping
+
+import uvicorn
+
+from runlane.errors import ConfigurationError
+from runlane.settings import Settings
+
+from .gate import Gate
+
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 75
+_MOST_CONNECTIONS = 10_000
+_CLOSE_SECONDS = 2
+_DRAIN_STEP = 0.02
+
+
+def listen(settings: Settings) -> socket.socket:
+    """A listening socket, so that callers connect from the moment that the service says it is ready.
+
+    Raises `ConfigurationError` when the address cannot be had.
+    """
+    host, port = settings.http_host, settings.http_port
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as problem:
+        raise ConfigurationError(f"Cannot listen on {host}:{port}: {problem}", "RUNLANE_HTTP_PORT") from None
+    listener.setblocking(False)
+    return listener
+
+
+class _Uvicorn(uvicorn.Server):
+    """The service handles signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    def stop_listening(self) -> None:
+        for server in getattr(self, "servers", ()):
+            server.close()
+
+
+class GatewayRoom:
+    """See `runlane.service.Room`."""
+
+    def __init__(self, gate: Gate, listener: socket.socket, problems: Callable[[], Mapping[str, str]]) -> None:
+        self._gate, self._listener, self._problems = gate, listener, problems
+        self._stopped = asyncio.Event()
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                gate,
+                loop="none",
+                http="httptools",
+                ws="none",
+                lifespan="off",
+                access_log=False,
+                log_config=None,
+                server_header=False,
+                proxy_headers=False,
+                backlog=_BACKLOG,
+                limit_concurrency=_MOST_CONNECTIONS,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+                timeout_graceful_shutdown=_CLOSE_SECONDS,
+            )
+        )
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    async def run(self) -> None:
+        try:
+            await self._server.serve(sockets=[self._listener])
+        finally:
+            self._listener.close()
+            self._stopped.set()
+
+    async def drain(self) -> None:
+        """Take no new connections and requests, let those that wait for an outcome have it, then close."""
+        self._gate.close()
+        self._server.stop_listening()
+        while self._gate.active:
+            await asyncio.sleep(_DRAIN_STEP)
+        self._server.should_exit = True
+        await self._stopped.wait()
+
+    def problems(self) -> Mapping[str, str]:
+        return self._problems()
