@@ -77,7 +77,7 @@ def find_program() -> str:
 
 def free_port(host: str = "127.0.0.1") -> int:
     """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.bind((host, 0))
         port: int = probe.getsockname()[1]
         return port

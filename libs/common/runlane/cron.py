@@ -36,8 +36,8 @@ class Schedule(Struct, frozen=True):
         fields = ALIASES.get(expression.strip().lower(), expression).split()
         if len(fields) != 5:
             raise ValueError(
-                f"{expression!r} is not a cron expression: write five fields "
-                f"(minute, hour, day of month, month, day of week), such as '0 9 * * 1-5', or one of {', '.join(ALIASES)}"
+                f"{expression!r} is not a cron expression: write five fields (minute, hour, day of month, month, "
+                f"day of week), such as '0 9 * * 1-5', or one of {', '.join(ALIASES)}"
             )
         schedule = cls(" ".join(fields), time_zone)
         zone = _zone(time_zone)

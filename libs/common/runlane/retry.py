@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again, and how long after. `RetryPolicy` is what authors write; executors ask the rest."""
+"""When a failed attempt is tried again, and after how long. Authors write `RetryPolicy`; executors ask the rest."""
 
 import math
 from collections.abc import Callable, Sequence

@@ -133,16 +133,16 @@ class Acceptor:
         )
 
     def _request_message(self, submission: Submission, request: Request, run_at: datetime | None) -> Message:
-        subject = subjects.request(subjects.DEFAULT_LANE, submission.org, submission.manifest.name)
+        lane, org, workflow = subjects.DEFAULT_LANE, submission.org, submission.manifest.name
         payload = _checked(encode(request))
         if run_at is None:
-            return Message(subject=subject, payload=payload, id=submission.execution_id)
+            return Message(subject=subjects.request(lane, org, workflow), payload=payload, id=submission.execution_id)
         return Message(
             subject=subjects.delayed(submission.execution_id),
             payload=payload,
             id=submission.execution_id,
             deliver_at=run_at,
-            deliver_to=subject,
+            deliver_to=subjects.due(lane, org, workflow),
         )
 
     def _queued_message(self, submission: Submission, shown: Raw, sealed: bytes | None, now: datetime) -> Message:

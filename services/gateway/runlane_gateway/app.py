@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+from runlane.adapters.sql.store import open_record_store
+
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
-from runlane.adapters.sql.store import open_record_store
 from runlane.clock import SystemClock
 from runlane.directory import Directory
 from runlane.service import serve

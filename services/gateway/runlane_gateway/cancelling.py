@@ -1,4 +1,4 @@
-"""Cancels an execution by writing the state that ends it; the state line decides who was first. Used by `executions`."""
+"""Cancels an execution by writing the state that ends it: the state line decides who was first."""
 
 from runlane.clock import Clock
 from runlane.contracts import subjects

@@ -17,13 +17,12 @@ from runlane.ids import new_execution_id, repeatable_execution_id
 
 from .answers import Answer, answer
 from .auth import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
-from .bodies import convert, decode_object, read_body
 from .calls import Call, idle_seconds, traceparent_of
 from .cancelling import Canceller
 from .describe import Described
 from .execute import known_form
 from .live import LiveTail
-from .parts import Parts, headers_of, organisation, principal_of
+from .parts import Parts, body_of, headers_of, organisation, principal_of
 from .preferences import read_idempotency_key, read_preference
 from .views import AcceptedView, ExecutionPageView, RecordView, record_view, summary_view
 
@@ -119,7 +118,7 @@ class ExecutionDoors:
         """Cancel it, wherever it is. 409 when it has ended otherwise; cancelling twice is no error."""
         principal = principal_of(request.scope)
         principal.require(MANAGE_EXECUTIONS)
-        body = convert(await self._body(request), CancelBody)
+        body = await body_of(request, self._parts, CancelBody)
         org, record = await self._known(request, id)
         await self._canceller.cancel(org, record, principal.caller, body.reason)
         return answer(CancelledView(record.execution_id, "Cancelled"))
@@ -153,10 +152,6 @@ class ExecutionDoors:
     async def _known(self, request: Request, execution_id: str) -> tuple[str, Record]:
         org = organisation(request.scope, self._parts.directory)
         return org, await self._parts.records.get(org, known_form(execution_id))
-
-    async def _body(self, request: Request) -> dict[str, Any]:
-        headers = headers_of(request.scope)
-        return decode_object(headers, await read_body(headers, request.receive, self._parts.settings.max_body))
 
     def _true_parameters(self, org: str, record: Record) -> dict[str, Any]:
         if record.sealed_input is None:

@@ -32,17 +32,20 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Gate:
-    """`active` counts the requests that are being served; after `close` only the open paths answer."""
+    """Authenticates, dispatches, counts. After `close` only the open paths answer."""
 
     def __init__(self, authenticator: Authenticator, hot: Sequence[Route], rest: ASGIApp) -> None:
         self._authenticator, self._hot, self._rest = authenticator, hot, rest
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
-        self.active = 0
+        self._active = 0
+        self._idle = asyncio.Event()
         self.closing = asyncio.Event()
 
-    def close(self) -> None:
-        """Take nothing new; streams end, calls that wait may finish."""
+    async def close(self) -> None:
+        """Take nothing new; streams end; returns when the calls that wait for an outcome have been answered."""
         self.closing.set()
+        if self._active:
+            await self._idle.wait()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -57,13 +60,15 @@ class Gate:
                 status = message["status"]
             await send(message)
 
-        self.active += 1
+        self._active += 1
         try:
             await self._pass(scope, receive, sending)
         except Exception as problem:
             await self._refuse(problem, scope, receive, sending, started=status != 0)
         finally:
-            self.active -= 1
+            self._active -= 1
+            if self.closing.is_set() and not self._active:
+                self._idle.set()
             self._count(scope, status, time.perf_counter() - began)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The record store while it is not there yet: the recorder migrates it, perhaps after this gateway has started. Used by `app`."""
+"""The record store while it is not there yet: the recorder may migrate it after a gateway has started."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence

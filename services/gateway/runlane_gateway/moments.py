@@ -22,8 +22,8 @@ from runlane.contracts.messages import (
     Succeeded,
     Suspended,
     Ticked,
-    TraceEntry,
     Traced,
+    TraceEntry,
     VariableEntry,
 )
 from runlane.contracts.records import Record, Traceline

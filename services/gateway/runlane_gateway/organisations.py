@@ -16,10 +16,8 @@ from runlane.telemetry import logger
 
 from .answers import Answer, answer
 from .auth import MANAGE_CONFIG, MANAGE_ORGS
-from .bodies import convert, decode_object, read_body
 from .describe import Described
-from .parts import Parts, headers_of, organisation_in_path, principal_of, unknown_organisation
-from .schedules import snake_case
+from .parts import Parts, body_of, organisation_in_path, principal_of, unknown_organisation
 from .views import utc_or_none
 
 _log = logger(__name__)
@@ -106,7 +104,7 @@ class OrganisationDoors:
         if principal.org not in (None, org):
             raise unknown_organisation()
         _check_new_id(org)
-        body = convert(snake_case(await self._body(request)), OrgBody)
+        body = await body_of(request, self._parts, OrgBody)
         given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
         _check_org(given)
 
@@ -130,7 +128,7 @@ class OrganisationDoors:
     async def put_config(self, request: Request, org: str, key: str) -> Answer:
         """Set one value; any JSON will do."""
         self._config_org(request, org)
-        value = convert(await self._body(request), ConfigBody).value
+        value = (await body_of(request, self._parts, ConfigBody)).value
         by = principal_of(request.scope).key_id
         entry = ConfigValue(
             org=org, key=check_token(key, "key"), value=value, changed_at=self._parts.clock.now(), changed_by=by
@@ -154,10 +152,6 @@ class OrganisationDoors:
             return
         organisation_in_path(request, self._directory, org)
         principal.require(MANAGE_CONFIG)
-
-    async def _body(self, request: Request) -> dict[str, Any]:
-        headers = headers_of(request.scope)
-        return decode_object(headers, await read_body(headers, request.receive, self._parts.settings.max_body))
 
 
 def _check_new_id(org: str) -> None:

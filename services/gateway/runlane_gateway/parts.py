@@ -1,7 +1,9 @@
 """What the doors share, built once by `app`, and how a request names its organisation."""
 
+import re
 import uuid
 from collections.abc import Mapping
+from typing import TypeVar
 
 from msgspec import Struct
 from starlette.requests import Request
@@ -17,10 +19,14 @@ from runlane.settings import Settings
 
 from .accept import Acceptor
 from .auth import Principal
+from .bodies import convert, decode_object, read_body
 from .calls import Calls
 from .changes import Changes
 from .reading import Records
 from .waiting import Waiters
+
+_T = TypeVar("_T", bound=Struct)
+_CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
 
 ORG_HEADER = "X-Organization-Id"
 _ORG_HEADER = ORG_HEADER.lower().encode()
@@ -113,6 +119,17 @@ def organisation_in_path(request: Request, directory: Directory, org: str) -> st
     if own is not None and own != org:
         raise unknown_organisation()
     return _existing(org, directory)
+
+
+async def body_of(request: Request, parts: Parts, type_: type[_T]) -> _T:
+    """The request's JSON object as a struct, its names in camelCase or snake_case. Raises what `bodies` raises."""
+    headers = headers_of(request.scope)
+    given = decode_object(headers, await read_body(headers, request.receive, parts.settings.max_body))
+    return convert({_snake_case(key): value for key, value in given.items()}, type_)
+
+
+def _snake_case(name: str) -> str:
+    return _CAPITAL.sub(lambda found: f"_{found[0].lower()}", name)
 
 
 def unknown_organisation() -> NotFound:

@@ -1,28 +1,26 @@
 """`/schedules…`: what runs when in an organisation, changes to it, running now, and the fate of past ticks."""
 
-import re
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 
-from runlane.contracts.directory import Manifest, Org, ScheduleSetting
+from runlane.contracts.directory import PLATFORM, Manifest, Org, ScheduleSetting
 from runlane.contracts.messages import Trigger
 from runlane.contracts.records import TickQuery
 from runlane.cron import Schedule
 from runlane.directory import Directory, schedule_key
-from runlane.errors import NotFound, RunlaneError, ValidationError
+from runlane.errors import NotFound, ValidationError
 from runlane.ids import is_token, new_execution_id
 
 from .answers import Answer, answer
 from .auth import MANAGE_CONFIG, VIEW_EXECUTIONS
-from .bodies import convert, decode_object, read_body
 from .calls import Call
 from .describe import Described
-from .parts import Parts, headers_of, organisation, principal_of
+from .parts import Parts, body_of, organisation, principal_of
 from .views import AcceptedView, utc
 
 _SHOWN_FIRES = 5
@@ -73,20 +71,26 @@ class TickPageView(Struct, frozen=True):
     next: str | None
 
 
-def effective_schedule(directory: Directory, manifest: Manifest, org: Org) -> EffectiveSchedule | None:
-    """The schedule of a workflow in an organisation, None where there is none."""
-    setting = directory.schedule(org.id, manifest.name) or ScheduleSetting(org=org.id, workflow=manifest.name)
-    expression = setting.schedule or manifest.schedule
-    if expression is None:
+def effective_schedule(directory: Directory, manifest: Manifest, org: str) -> EffectiveSchedule | None:
+    """The schedule of a workflow in an organisation; None where it has none, or runs for the platform instead."""
+    if manifest.schedule is None or manifest.requires_org == (org == PLATFORM):
         return None
+    setting = directory.schedule(org, manifest.name) or ScheduleSetting(org=org, workflow=manifest.name)
     time_zone = setting.time_zone or manifest.schedule_time_zone
+    known = directory.org(org)
     return EffectiveSchedule(
         workflow=manifest.name,
-        expression=expression,
+        expression=setting.schedule or manifest.schedule,
         time_zone=time_zone,
-        zone=org.time_zone if time_zone == "org" else time_zone,
-        enabled=setting.enabled is not False and manifest.name not in org.disabled_workflows,
+        zone=_zone(time_zone, known),
+        enabled=setting.enabled is not False and (known is None or manifest.name not in known.disabled_workflows),
     )
+
+
+def _zone(time_zone: str, org: Org | None) -> str:
+    if time_zone != "org":
+        return time_zone
+    return "UTC" if org is None else org.time_zone
 
 
 def next_fires(schedule: EffectiveSchedule, after: datetime, count: int) -> list[datetime]:
@@ -96,16 +100,9 @@ def next_fires(schedule: EffectiveSchedule, after: datetime, count: int) -> list
         fires = [cron.next_after(after)]
         while len(fires) < count:
             fires.append(cron.next_after(fires[-1]))
-    except (RunlaneError, ValueError):
+    except (ValueError, StopIteration):
         return []
     return fires
-
-
-def snake_case(body: dict[str, Any]) -> dict[str, Any]:
-    """A body's own names in snake_case, so that `timeZone` does as well as `time_zone`."""
-    return {
-        re.sub(r"(?<=[a-z0-9])([A-Z])", lambda found: f"_{found[1].lower()}", key): value for key, value in body.items()
-    }
 
 
 class ScheduleDoors:
@@ -141,24 +138,22 @@ class ScheduleDoors:
         """Pause it, or change its expression or time zone, for this organisation."""
         principal_of(request.scope).require(MANAGE_CONFIG)
         org, manifest = self._org(request), self._manifest(workflow)
-        headers = headers_of(request.scope)
-        given = decode_object(headers, await read_body(headers, request.receive, self._parts.settings.max_body))
-        body = convert(snake_case(given), ScheduleBody)
+        body = await body_of(request, self._parts, ScheduleBody)
+        directory, now = self._parts.directory, self._parts.clock.now()
+        known = effective_schedule(directory, manifest, org)
+        if known is None:
+            raise NotFound(f"Workflow {workflow!r} has no schedule here.")
+        _check(body, known, directory.org(org))
         changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
-        _check(changes, manifest, org)
 
-        def changed(known: ScheduleSetting | None) -> ScheduleSetting:
-            base = known or ScheduleSetting(org=org.id, workflow=workflow)
-            return msgspec.structs.replace(base, **changes, changed_at=self._parts.clock.now())
+        def changed(setting: ScheduleSetting | None) -> ScheduleSetting:
+            base = setting or ScheduleSetting(org=org, workflow=workflow)
+            return msgspec.structs.replace(base, **changes, changed_at=now)
 
-        directory = self._parts.directory
         await self._parts.changes.change(
-            schedule_key(org.id, workflow), lambda: directory.schedule(org.id, workflow), changed
+            schedule_key(org, workflow), lambda: directory.schedule(org, workflow), changed
         )
-        schedule = effective_schedule(directory, manifest, org)
-        if schedule is None:
-            raise ValidationError(f"Workflow {workflow!r} declares no schedule: give one.", "schedule")
-        return answer(self._view(schedule))
+        return answer(self._view(effective_schedule(directory, manifest, org) or known))
 
     async def run(self, request: Request, workflow: str) -> Answer:
         """Run it now, beside its schedule."""
@@ -199,11 +194,8 @@ class ScheduleDoors:
         ]
         return answer(TickPageView(views, page.next))
 
-    def _org(self, request: Request) -> Org:
-        org = self._parts.directory.org(organisation(request.scope, self._parts.directory))
-        if org is None:
-            raise ValidationError("Schedules belong to organisations, and the platform is none.", "X-Organization-Id")
-        return org
+    def _org(self, request: Request) -> str:
+        return organisation(request.scope, self._parts.directory)
 
     def _manifest(self, workflow: str) -> Manifest:
         manifest = self._parts.directory.workflow(workflow) if is_token(workflow) else None
@@ -222,13 +214,10 @@ class ScheduleDoors:
         )
 
 
-def _check(changes: dict[str, Any], manifest: Manifest, org: Org) -> None:
-    """Raises `ValidationError` unless the changed schedule could be read by the scheduler."""
-    expression = changes.get("schedule") or manifest.schedule
-    if expression is None:
-        raise ValidationError(f"Workflow {manifest.name!r} declares no schedule: give one.", "schedule")
-    time_zone = changes.get("time_zone") or manifest.schedule_time_zone
+def _check(body: ScheduleBody, schedule: EffectiveSchedule, org: Org | None) -> None:
+    """Raises `ValidationError` unless the scheduler could read what is to be changed."""
     try:
-        Schedule.parse(expression, org.time_zone if time_zone == "org" else time_zone)
-    except (RunlaneError, ValueError) as problem:
-        raise ValidationError(str(problem), "schedule" if changes.get("schedule") else "time_zone") from None
+        Schedule.parse(body.schedule or schedule.expression, _zone(body.time_zone or schedule.time_zone, org))
+    except ValueError as problem:
+        field = "schedule" if "cron" in str(problem) else "time_zone"
+        raise ValidationError(str(problem), field) from None

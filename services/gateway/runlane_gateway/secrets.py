@@ -12,9 +12,8 @@ from runlane.telemetry import logger
 
 from .answers import Answer, answer
 from .auth import MANAGE_SECRETS
-from .bodies import convert, decode_object, read_body
 from .describe import Described
-from .parts import Parts, headers_of, organisation_in_path, principal_of
+from .parts import Parts, body_of, organisation_in_path, principal_of
 from .views import utc_or_none
 
 _log = logger(__name__)
@@ -67,9 +66,7 @@ class SecretDoors:
         """Set a secret; every change is a new version."""
         self._permit(request, org)
         check_token(name, "name")
-        headers = headers_of(request.scope)
-        given = decode_object(headers, await read_body(headers, request.receive, self._parts.settings.max_body))
-        value, by = convert(given, SecretBody).value, principal_of(request.scope).key_id
+        value, by = (await body_of(request, self._parts, SecretBody)).value, principal_of(request.scope).key_id
         if not value:
             raise ValidationError("value must not be empty.", "value")
 

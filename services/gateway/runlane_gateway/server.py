@@ -16,7 +16,6 @@ _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
 _MOST_CONNECTIONS = 10_000
 _CLOSE_SECONDS = 2
-_DRAIN_STEP = 0.02
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -85,10 +84,8 @@ class GatewayRoom:
 
     async def drain(self) -> None:
         """Take no new connections and requests, let those that wait for an outcome have it, then close."""
-        self._gate.close()
         self._server.stop_listening()
-        while self._gate.active:
-            await asyncio.sleep(_DRAIN_STEP)
+        await self._gate.close()
         self._server.should_exit = True
         await self._stopped.wait()
 

@@ -1,4 +1,4 @@
-"""An execution as HTTP shows it: camelCase for the API, PascalCase for SPEC §3's record. Used by the execution doors."""
+"""An execution as HTTP shows it: camelCase for the API, PascalCase for SPEC §3's record."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime

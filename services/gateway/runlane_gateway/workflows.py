@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from msgspec import UNSET, Raw, Struct, UnsetType
 from starlette.requests import Request
 
-from runlane.contracts.directory import ImportFailure, Manifest, Org
+from runlane.contracts.directory import PLATFORM, ImportFailure, Manifest, Org
 from runlane.errors import NotFound, ValidationError
 
 from .answers import Answer, answer
@@ -132,9 +132,8 @@ class WorkflowDoors:
         )
 
     def _next_run(self, manifest: Manifest, org: Org | None) -> str | UnsetType:
-        if org is None:
-            return UNSET
-        schedule = effective_schedule(self._parts.directory, manifest, org)
+        of = PLATFORM if org is None else org.id
+        schedule = effective_schedule(self._parts.directory, manifest, of)
         if schedule is None or not schedule.enabled:
             return UNSET
         fires = next_fires(schedule, self._parts.clock.now(), 1)

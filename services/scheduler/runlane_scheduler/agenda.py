@@ -1,4 +1,4 @@
-"""When what is due: a line for each schedule, and a heap of their next ticks that follows the directory change by change.
+"""When what is due: a line for each schedule, and a heap of their next ticks that follows the directory.
 
 Used by `scheduler` only. No lookup here leaves the process.
 """
@@ -24,9 +24,9 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 class Line(Struct, kw_only=True, eq=False):
     """One workflow's schedule in one organisation, and how far it got.
 
-    `base`: every tick up to here is decided (or came before the schedule). `sequence`: of its last tick record on EVENTS.
-    `previous`: the execution of the last tick that fired. `unfinished`: a record that says "fires" and may not have been
-    acted on. `plan` None: it has no schedule now, but its history is kept in case it gets one again.
+    `base`: every tick up to here is decided (or came before the schedule). `sequence`: of its last tick record.
+    `previous`: the execution of the last tick that fired. `unfinished`: a record that says so, but may not have been
+    acted on. `plan` None: it has no schedule now; its history is kept in case it gets one again.
     """
 
     org: str

@@ -1,4 +1,4 @@
-"""The scheduler's composition root: the only module here that names an adapter. Started by `runlane serve scheduler`."""
+"""The scheduler's composition root: the only module here that names an adapter. `runlane serve scheduler` runs it."""
 
 import secrets
 from collections.abc import AsyncIterator

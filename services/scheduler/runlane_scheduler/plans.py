@@ -1,4 +1,4 @@
-"""Which schedules there are: one plan for each organisation and scheduled workflow, read from the directory by `agenda`."""
+"""Which schedules there are: a plan for each organisation and scheduled workflow. `agenda` asks."""
 
 from datetime import datetime
 

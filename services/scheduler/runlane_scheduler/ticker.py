@@ -1,8 +1,8 @@
 """Decides due ticks and carries them out, line by line. Called by `scheduler`.
 
 The tick records of a line are its referee: each is stored only as the successor of the one this scheduler knows, so of
-several schedulers one decides a tick, and the others adopt its decision. What a decision asks for is carried out after it
-was stored. Who finds a decision that was not carried out (its scheduler died) does so in its place.
+several schedulers one decides a tick, and the others adopt its decision. What a decision asks for is carried out after
+it was stored; whoever finds one that was not carried out (its scheduler died) does so in its place.
 """
 
 import msgspec
@@ -96,8 +96,8 @@ class Ticker:
             workflow=plan.workflow,
             data=record,
         )
-        # The sequence keeps a second record out. The id is this scheduler's own: if its acknowledgement is lost, another
-        # scheduler's record of the same tick must not pass for this one.
+        # The sequence keeps a second record out. The id is this scheduler's own: if its acknowledgement is lost,
+        # another scheduler's record of the same tick must not pass for this one.
         return Message(
             subject=subjects.tick(plan.org, plan.workflow),
             payload=encode(event),

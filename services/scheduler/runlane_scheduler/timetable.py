@@ -1,4 +1,4 @@
-"""Cron arithmetic shared between lines: thousands of organisations have the same schedule, so each answer is worked out once.
+"""Cron arithmetic, shared: thousands of organisations have the same schedule, so each answer is worked out once.
 
 Called by `plans` (is it valid), `agenda` (when next) and `ticker` (what is due).
 """

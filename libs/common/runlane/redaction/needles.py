@@ -24,62 +24,65 @@ class Needles:
 
     def __init__(self) -> None:
         self.values: set[str] = set()
-        self._whole: set[str] = set()
         self._parts: list[str] = []
-        self._part_bytes: list[bytes] = []
+        self._traces: list[bytes] = []
 
     def learn(self, value: str) -> None:
         """Mask `value` from now on; blanks around it do not belong to it."""
         for form in {value, value.strip()} - self.values - {""}:
             self.values.add(form)
-            self._whole.add(form)
-            if len(form) >= SHORTEST_PART:
-                parts = {*self._parts, *_forms(form)}
-                self._parts = sorted(parts, key=lambda part: (-len(part), part))
-                self._part_bytes = [part.encode("utf-8", "surrogatepass") for part in self._parts]
+            if len(form) < SHORTEST_PART:
+                self._traces.append(_bytes(f'"{form}"'))
+            else:
+                forms = _forms(form).difference(self._parts)
+                self._parts = sorted((*self._parts, *forms), key=lambda part: (-len(part), part))
+                self._traces += map(_bytes, forms)
 
     def may_show_in(self, document: bytes) -> bool:
         """Whether a JSON document has to be looked at text by text. False is certain, True is not."""
-        if not self._whole:
+        if not self.values:
             return False
-        if len(self._whole) * 2 > len(self._parts) or b"\\" in document or b"%" in document:
-            return True
-        return any(part in document for part in self._part_bytes)
+        return b"\\" in document or b"%" in document or any(trace in document for trace in self._traces)
 
     def mask(self, text: str) -> str:
         """`text` with every needle in it replaced by `MASK`."""
-        if text in self._whole:
+        if text in self.values:
             return MASK
         for part in self._parts:
             if part in text:
                 text = text.replace(part, MASK)
-        if self._parts and ("%" in text or "\\" in text):
-            return self._mask_escaped(text)
+        if self._parts and ("%" in text or "\\" in text) and self._is_behind_escapes(text):
+            return _cover(text, self._escaped_spans(text))
         return text
 
-    def _mask_escaped(self, text: str) -> str:
-        plain, starts = text, list(range(len(text) + 1))
-        found: list[tuple[int, int]] = []
+    def _is_behind_escapes(self, text: str) -> bool:
         for _ in range(_ESCAPE_ROUNDS):
-            plain, starts, changed = _unescape(plain, starts)
-            if not changed:
-                break
-            found += self._spans(plain, starts)
-        return _cover(text, found)
+            text = _ESCAPES.sub(_decoded, text)
+            if any(part in text for part in self._parts):
+                return True
+        return False
 
-    def _spans(self, plain: str, starts: list[int]) -> list[tuple[int, int]]:
+    def _escaped_spans(self, text: str) -> list[tuple[int, int]]:
+        """Where needles stand in `text` behind escapes: (begin, end) each."""
+        plain, origins = text, [(at, at + 1) for at in range(len(text))]
         spans: list[tuple[int, int]] = []
-        for part in self._parts:
-            at = plain.find(part)
-            while at >= 0:
-                spans.append((starts[at], starts[at + len(part)]))
-                at = plain.find(part, at + 1)
+        for _ in range(_ESCAPE_ROUNDS):
+            plain, origins = _unescape(plain, origins)
+            for part in self._parts:
+                at = plain.find(part)
+                while at >= 0:
+                    spans.append((origins[at][0], origins[at + len(part) - 1][1]))
+                    at = plain.find(part, at + 1)
         return spans
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _forms(value: str) -> set[str]:
     """The forms of a value that contain no escapes. `+` stands for a blank in a form-encoded body."""
-    raw = value.encode("utf-8", "surrogatepass")
+    raw = _bytes(value)
     forms = {value, value.replace(" ", "+"), raw.hex(), raw.hex().upper()}
     for offset in range(3):
         core = _base64_core(raw, offset)
@@ -94,24 +97,24 @@ def _base64_core(raw: bytes, offset: int) -> str:
     return encoded[first:end]
 
 
-def _unescape(text: str, starts: list[int]) -> tuple[str, list[int], bool]:
-    """`text` without one layer of escapes, and for each of its characters (and its end) where that began originally.
+def _unescape(text: str, origins: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
+    """`text` without one layer of escapes, and where each of its characters stood originally.
 
-    All that one run of escapes stands for begins where the run begins, so a run is masked as a whole.
+    All that one run of escapes stands for counts as standing in the whole run, so a run is masked as a whole.
     """
     pieces: list[str] = []
-    origins: list[int] = []
+    kept: list[tuple[int, int]] = []
     position = 0
     for escape in _ESCAPES.finditer(text):
         begin, end = escape.span()
         decoded = _decoded(escape)
         pieces += (text[position:begin], decoded)
-        origins += starts[position:begin]
-        origins += [starts[begin]] * len(decoded)
+        kept += origins[position:begin]
+        kept += [(origins[begin][0], origins[end - 1][1])] * len(decoded)
         position = end
     pieces.append(text[position:])
-    origins += starts[position:]
-    return "".join(pieces), origins, position > 0
+    kept += origins[position:]
+    return "".join(pieces), kept
 
 
 def _decoded(escape: re.Match[str]) -> str:

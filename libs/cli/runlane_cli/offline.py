@@ -1,0 +1,56 @@
+"""The first entries of a fresh directory: an organisation and the keys to begin with. Used by `up`, before services start.
+
+The only module of the command line that names an adapter.
+"""
+
+import hashlib
+from contextlib import suppress
+
+import msgspec
+
+from runlane.adapters.nats.connection import open_bus
+from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.clock import SystemClock
+from runlane.contracts.directory import ApiKey, Entry, Org
+from runlane.directory import api_key_key, org_key
+from runlane.errors import StateConflict
+from runlane.settings import Settings
+
+from .datadir import Credentials
+
+#: What the key of one organisation may do: everything that stays within it, except making keys.
+ORG_PERMISSIONS = [
+    "canExecuteWorkflows",
+    "canViewExecutions",
+    "canManageExecutions",
+    "canViewInternals",
+    "canManageConfig",
+    "canManageSecrets",
+]
+
+
+async def bootstrap(settings: Settings, credentials: Credentials) -> None:
+    """Enter the organisation and both keys, each only if nothing was ever entered there: what an administrator removed
+    stays removed. Raises `BusUnavailable`."""
+    async with open_bus(settings, "up") as bus:
+        store = NatsDirectoryStore(bus)
+        for key, entry in _first_entries(credentials).items():
+            with suppress(StateConflict):
+                await store.put(key, msgspec.json.encode(entry), expect=0)
+
+
+def _first_entries(credentials: Credentials) -> dict[str, Entry]:
+    org = Org(id=credentials.org, name="Demo organisation")
+    keys = (
+        _api_key(credentials.admin_key, "admin", None, ["*"]),
+        _api_key(credentials.org_key, f"{credentials.org} key", credentials.org, ORG_PERMISSIONS),
+    )
+    return {org_key(org.id): org, **{api_key_key(key.id): key for key in keys}}
+
+
+def _api_key(key: str, name: str, org: str | None, permissions: list[str]) -> ApiKey:
+    _, key_id, secret = key.split("_", 2)
+    digest = hashlib.sha256(secret.encode()).hexdigest()
+    return ApiKey(
+        id=key_id, secret_sha256=digest, name=name, org=org, permissions=permissions, created_at=SystemClock().now()
+    )
