@@ -1,10 +1,10 @@
-"""The data directory of an embedded engine: its layout, its lock, its secrets. Used by `up`, and by commands to find the engine.
+"""The data directory of an embedded engine: its layout, its lock, its secrets. Used by `up`, and by what looks for it.
 
-    master.key          seals secrets and parameters at rest; without it they are lost
-    credentials.json    API keys made at the first start
-    runlane.json        where the engine listens, while it runs
-    nats/  records.db   the streams and the record store
-    logs/               what services wrote to stderr
+master.key          seals secrets and parameters at rest; without it they are lost
+credentials.json    API keys made at the first start
+runlane.json        where the engine listens, while it runs
+nats/  records.db   the streams and the record store
+logs/               what services wrote to stderr
 """
 
 import fcntl
@@ -18,8 +18,6 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct, field
-
-from runlane.sealing import generate_master_key
 
 from .problems import USAGE, CommandFailed
 
@@ -111,6 +109,8 @@ class DataDirectory:
                 "Put it back from your backup, or start on a new directory with --data.",
                 USAGE,
             )
+        from runlane.sealing import generate_master_key  # not needed by commands that only look for the engine
+
         write_private(self.master_key, generate_master_key().encode())
 
     def ensure_credentials(self) -> Credentials:

@@ -1,7 +1,7 @@
-"""The embedded engine: nats-server, recorder, executors, scheduler and gateway as one family of processes. Used by `up`.
+"""The embedded engine: nats-server, recorder, executors, scheduler and gateway as processes. Used by `up`.
 
-Order matters when it stops: who takes work in goes first, the recorder goes last so that it stores what the others said,
-and nats-server after it.
+Order matters when it stops: who takes work in goes first, the recorder goes last so that it stores what the others
+said, and nats-server after it.
 """
 
 import os

@@ -46,7 +46,7 @@ jetstream {{
 
     async def answers(self) -> None:
         """Return once it accepts connections; wait as long as that takes."""
-        while not await self._greets():
+        while not await self._greets():  # noqa: ASYNC110  # another process: there is nothing to be woken by
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _greets(self) -> bool:

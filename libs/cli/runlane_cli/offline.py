@@ -1,4 +1,4 @@
-"""The first entries of a fresh directory: an organisation and the keys to begin with. Used by `up`, before services start.
+"""The first entries of a fresh directory: an organisation and keys to begin with. Used by `up` before services start.
 
 The only module of the command line that names an adapter.
 """

@@ -1,4 +1,4 @@
-"""What ends a command early: a sentence for the user and an exit code. Raised anywhere in the command line, printed by `main`."""
+"""What ends a command early: a sentence for the user and an exit code. Raised anywhere here, printed by `main`."""
 
 FAILED = 1
 USAGE = 2

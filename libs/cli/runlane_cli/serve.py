@@ -1,4 +1,4 @@
-"""`runlane serve NAME`: runs one service, found by its entry point. `runlane up` starts its services through this module.
+"""`runlane serve NAME`: runs one service, found by its entry point. `runlane up` starts services through this module.
 
 Kept apart from `main` so that a service process does not carry the command line in its memory.
 """
@@ -28,7 +28,9 @@ def _load(entry: EntryPoint) -> Callable[[], None]:
     except ModuleNotFoundError as problem:
         if problem.name not in (package, entry.module):
             raise
-        raise CommandFailed(f"The service {entry.name!r} is not part of this installation ({package}).", USAGE) from None
+        raise CommandFailed(
+            f"The service {entry.name!r} is not part of this installation ({package}).", USAGE
+        ) from None
     return loaded
 
 

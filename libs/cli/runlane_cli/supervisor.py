@@ -1,4 +1,4 @@
-"""Keeps services running: starts them, waits until they are ready, starts again what dies, stops them. Used by `engine`."""
+"""Keeps services running: starts them, waits until ready, starts again what dies, stops them. Used by `engine`."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,7 +30,7 @@ class RestartPauses:
 
 
 class Service:
-    """One service, kept running from `start` to `stop`. `tell` gets a sentence for each death; `changed` each new process."""
+    """One service, kept running from `start` to `stop`: `tell` hears of each death, `changed` of each new process."""
 
     def __init__(self, spec: ServiceSpec, tell: Tell, changed: Callable[[], None], pauses: RestartPauses) -> None:
         self.spec = spec
@@ -45,12 +45,12 @@ class Service:
         return None if self._process is None else self._process.pid
 
     async def start(self) -> None:
-        """Return once it is ready for the first time; raises `CommandFailed`, with the end of its log, if it will not be."""
+        """Return once it is ready for the first time; raises `CommandFailed` with the end of its log if not."""
         ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeping = asyncio.create_task(self._keep(ready), name=f"keep {self.spec.name}")
         try:
             await asyncio.wait_for(ready, _START_SECONDS)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise self._failure(f"not ready within {_START_SECONDS:g} s") from None
 
     async def stop(self) -> None:
@@ -83,7 +83,7 @@ class Service:
                 ready.set_exception(self._failure(describe_exit(code)))
                 return
             self._tell(f"{self.spec.name} ended ({describe_exit(code)}); starting it again")
-            with suppress(asyncio.TimeoutError):
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._pauses.after(loop.time() - began))
         if not ready.done():
             ready.set_exception(CommandFailed(f"{self.spec.name} was stopped before it was ready."))
@@ -103,8 +103,7 @@ class Service:
 
     def _failure(self, reason: str) -> CommandFailed:
         return CommandFailed(
-            f"{self.spec.name} does not start ({reason}). The end of {self.spec.log}:\n"
-            f"{last_lines(self.spec.log)}"
+            f"{self.spec.name} does not start ({reason}). The end of {self.spec.log}:\n{last_lines(self.spec.log)}"
         )
 
 

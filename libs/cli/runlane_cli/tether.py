@@ -1,4 +1,4 @@
-"""Starts a command that does not outlive its starter: `python -I -S tether.py STARTER_PID COMMAND ARGUMENT…`. Used by `process`.
+"""Starts a command that does not outlive its starter: `python -I -S tether.py STARTER_PID COMMAND…`. Used by `process`.
 
 It asks the kernel for SIGKILL at the starter's death (Linux; elsewhere it only starts the command) and then becomes the
 command. A process of its own instead of a `preexec_fn`, which is not safe in a starter that has threads.

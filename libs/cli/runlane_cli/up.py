@@ -54,7 +54,9 @@ async def _run(
         if starting.done():
             _announce(options, data, starting.result(), time.monotonic() - began, as_json=as_json)
             await stopped
-            _tell(f"Draining, at most {settings.drain_grace:g} s for each service. Ctrl-C again ends everything at once.")
+            _tell(
+                f"Draining, at most {settings.drain_grace:g} s for each service. Ctrl-C again ends everything at once."
+            )
     finally:
         starting.cancel()
         await _stop(engine, signals)
@@ -91,7 +93,8 @@ class _StopSignals:
     def __init__(self) -> None:
         self.first, self.second = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, self._received)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                asyncio.get_running_loop().add_signal_handler(number, self._received)
 
     def _received(self) -> None:
         (self.second if self.first.is_set() else self.first).set()

@@ -53,9 +53,7 @@ async def _serve(pipe: socket.socket, found: Discovery) -> None:
     # Plain workflows run in threads: as many as there are slots, or they would wait for each other.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "workflow"))
     child = _Child(found)
-    _, protocol = await loop.create_unix_connection(
-        lambda: Pipe(ToChild, child.hear, gone.set), sock=pipe
-    )
+    _, protocol = await loop.create_unix_connection(lambda: Pipe(ToChild, child.hear, gone.set), sock=pipe)
     child.pipe = protocol
     protocol.send(_ready(found))
     await gone.wait()

@@ -125,12 +125,13 @@ class Claims:
 
     async def ask_again(self, request: Request, state: Retrying | Suspended, sequence: int, lane: str) -> None:
         """Put the request for the next run of a retrying or suspended execution on the queue, for its time."""
-        first = state.data.first_started_at
-        if isinstance(state, Retrying):
-            attempt, at = state.data.next_attempt, state.data.next_attempt_at
-        else:
-            attempt, at = request.attempt, state.data.until
-        following = msgspec.structs.replace(request, attempt=attempt, last_state=sequence, first_started_at=first)
+        at = state.data.next_attempt_at if isinstance(state, Retrying) else state.data.until
+        following = msgspec.structs.replace(
+            request,
+            attempt=state.data.next_attempt if isinstance(state, Retrying) else request.attempt,
+            last_state=sequence,
+            first_started_at=state.data.first_started_at,
+        )
         if at is not None:
             await self._line.request_later(following, lane, at)
 

@@ -85,7 +85,9 @@ class Endings:
         data = SucceededData(result=msgspec.Raw(outcome.result), duration_ms=_duration(execution, now), trace=rest)
         return Succeeded(**self._line.envelope(execution.request, now, "succeeded"), data=data)
 
-    def _failed_or_retrying(self, execution: Execution, outcome: Raised, now: datetime, rest: list[TraceEntry]) -> Failed | Retrying:
+    def _failed_or_retrying(
+        self, execution: Execution, outcome: Raised, now: datetime, rest: list[TraceEntry]
+    ) -> Failed | Retrying:
         retry_at = self._retry_at(execution, outcome, now)
         if retry_at is None:
             data = FailedData(failure=outcome.failure, duration_ms=_duration(execution, now), trace=rest)

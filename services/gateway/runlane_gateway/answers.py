@@ -62,7 +62,6 @@ _STATUS_OF_FAILURE = {"ValidationError": 400, "PermissionError": 403, "WorkflowN
 
 _HEADERS_OF: dict[int, list[Header]] = {
     401: [(b"www-authenticate", b'Bearer realm="runlane"')],
-    413: [(b"connection", b"close")],
     429: [(b"retry-after", b"1")],
     503: [(b"retry-after", b"1")],
 }

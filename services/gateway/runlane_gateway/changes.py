@@ -39,7 +39,8 @@ class Changes:
             next_change = self._next_change(key)
             entry = changed(known())
             try:
-                await self.put(key, entry, expect=self._directory.revisions.get(key, 0))
+                # Without a revision it is written unconditionally: the store refuses 0 for a key that was deleted before.
+                await self.put(key, entry, expect=self._directory.revisions.get(key))
             except StateConflict:
                 await _at_most(next_change)
             else:

@@ -1,6 +1,6 @@
 """All doors put together: the gate, the hot routes behind it, FastAPI behind those. Called by `app`, and by tests."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -8,9 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 
-from runlane.errors import MethodNotAllowed, NotFound, RunlaneError, ValidationError
+from runlane.errors import BadRequest, MethodNotAllowed, NotFound, RunlaneError, ValidationError
 
 from .answers import refusal
 from .auth import Authenticator
@@ -37,17 +37,21 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
     gate = Gate(Authenticator(parts.directory, parts.clock), hot, app)
     canceller = Canceller(parts.bus, parts.clock, parts.waiters, parts.name)
     live = LiveTail(parts.bus, parts.records, gate.closing)
-    app.include_router(OperatorDoors(problems, degraded).routes())
-    app.include_router(ExecutionDoors(parts, canceller, live).routes(described))
-    app.include_router(WorkflowDoors(parts).routes(described))
-    app.include_router(OrganisationDoors(parts).routes(described))
-    app.include_router(SecretDoors(parts).routes(described))
-    app.include_router(ScheduleDoors(parts).routes(described))
-    _answer_refusals(app, hot)
+    routers = [
+        OperatorDoors(problems, degraded).routes(),
+        ExecutionDoors(parts, canceller, live).routes(described),
+        WorkflowDoors(parts).routes(described),
+        OrganisationDoors(parts).routes(described),
+        SecretDoors(parts).routes(described),
+        ScheduleDoors(parts).routes(described),
+    ]
+    for router in routers:
+        app.include_router(router)
+    _answer_refusals(app, [*hot, *app.routes, *(route for router in routers for route in router.routes)])
     return gate
 
 
-def _answer_refusals(app: FastAPI, hot: list[Route]) -> None:
+def _answer_refusals(app: FastAPI, routes: Sequence[BaseRoute]) -> None:
     async def refused(request: Request, problem: Exception) -> Response:
         return refusal(problem)
 
@@ -55,7 +59,9 @@ def _answer_refusals(app: FastAPI, hot: list[Route]) -> None:
         return refusal(_validation_error(problem))
 
     async def unmatched(request: Request, problem: Exception) -> Response:
-        allowed = _allowed(app, hot, request)
+        if not isinstance(problem, HTTPException) or problem.status_code not in (404, 405):
+            return refusal(BadRequest())
+        allowed = _allowed(routes, request)
         if not allowed:
             return refusal(NotFound("There is nothing here."))
         return refusal(
@@ -72,14 +78,14 @@ def _validation_error(problem: Exception) -> ValidationError:
     errors: list[Any] = list(problem.errors()) if isinstance(problem, RequestValidationError) else []
     if not errors:
         return ValidationError()
-    field = str(errors[0]["loc"][-1])
+    field = [part for part in errors[0]["loc"] if isinstance(part, str)][-1]
     return ValidationError(f"{field}: {errors[0]['msg']}", field)
 
 
-def _allowed(app: FastAPI, hot: list[Route], request: Request) -> list[str]:
+def _allowed(routes: Sequence[BaseRoute], request: Request) -> list[str]:
     """The methods that this path has, over all routes: Starlette would name those of the first one only."""
     methods: set[str] = set()
-    for route in [*hot, *app.routes]:
+    for route in routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
     return sorted(methods)

@@ -50,6 +50,7 @@ class GatewayRoom:
 
     def __init__(self, gate: Gate, listener: socket.socket, problems: Callable[[], Mapping[str, str]]) -> None:
         self._gate, self._listener, self._problems = gate, listener, problems
+        self.port: int = listener.getsockname()[1]
         self._stopped = asyncio.Event()
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -68,12 +69,6 @@ class GatewayRoom:
                 timeout_graceful_shutdown=_CLOSE_SECONDS,
             )
         )
-
-    @property
-    def port(self) -> int:
-        """The port it listens on."""
-        port: int = self._listener.getsockname()[1]
-        return port
 
     async def run(self) -> None:
         try:

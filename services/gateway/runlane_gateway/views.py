@@ -76,7 +76,7 @@ class LogView(Struct, frozen=True):
     timestamp: str
     level: str
     message: str
-    data: Raw | UnsetType = UNSET
+    data: Any = UNSET
 
 
 class StepView(Struct, frozen=True):

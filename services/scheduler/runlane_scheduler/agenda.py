@@ -20,6 +20,9 @@ from .verdicts import FIRING
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
+#: The directory entries that make schedules.
+_KINDS = ("workflows.", "orgs.", "schedules.")
+
 
 class Line(Struct, kw_only=True, eq=False):
     """One workflow's schedule in one organisation, and how far it got.
@@ -126,7 +129,8 @@ class Agenda:
         return self._heap[0][0] if self._heap else None
 
     def _note(self, key: str) -> None:
-        self._changed.setdefault(key, self._clock.now())
+        if key.startswith(_KINDS):
+            self._changed.setdefault(key, self._clock.now())
 
     def _remember(self, tally: Tally) -> None:
         line = self._lines[tally.org, tally.workflow] = Line(org=tally.org, workflow=tally.workflow)

@@ -77,12 +77,12 @@ def trace_context(org: str, execution_id: str) -> str:
 
 
 class LogEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="log"):
-    """`context.log`."""
+    """`context.log`. `data` is any JSON value; writers give it as `Raw`. (msgspec cannot read a `Raw | None`.)"""
 
     at: datetime
     level: str
     message: str
-    data: Raw | None = None
+    data: Any = None
 
 
 class CheckpointEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="checkpoint"):

@@ -1,11 +1,13 @@
-"""The record of an execution and how events fold into it. Pure: the recorder, the gateway and `runlane verify` share it.
+"""The record of an execution and how events fold into it. Pure: recorder, gateway and `runlane verify` share it.
 
-Folding is idempotent and tolerant of gaps: state changes count only when their stream sequence is higher than the last one
-folded, trace entries are keyed by (stream sequence, index), so replaying or repeating events changes nothing.
+Folding is idempotent, tolerant of gaps and indifferent to order: what can only be true once is set by the event with
+the highest stream sequence, trace entries are keyed by (stream sequence, index). So events may come again, late or out
+of turn, as they do after a recorder died with some of them in its hands.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
+from bisect import bisect_left
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Raw, Struct, field
@@ -20,12 +22,13 @@ from runlane.contracts.messages import (
     Queued,
     Retrying,
     Started,
+    StateEvent,
     Succeeded,
     Suspended,
-    TickOutcome,
     Ticked,
-    TraceEntry,
+    TickOutcome,
     Traced,
+    TraceEntry,
     Trigger,
 )
 
@@ -34,6 +37,8 @@ Status: TypeAlias = Literal[
 ]
 
 FINISHED: frozenset[str] = frozenset({"Success", "Failed", "Cancelled"})
+
+_BEFORE_ALL = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Traceline(Struct, frozen=True):
@@ -58,7 +63,11 @@ class Transition(Struct, frozen=True, omit_defaults=True):
 
 
 class Summary(Struct, kw_only=True):
-    """An execution without its payloads and trace: a row of a list. Times are UTC."""
+    """An execution without its payloads and trace: a row of a list. Times are UTC.
+
+    `failure` is why it failed or, while it is Retrying, why its last attempt did. The three sequences say which events
+    status, executor and progress were taken from.
+    """
 
     execution_id: str
     org: str
@@ -80,6 +89,13 @@ class Summary(Struct, kw_only=True):
     progress: float | None = None
     progress_message: str | None = None
     state_sequence: int = 0
+    started_sequence: int = 0
+    progress_sequence: int = 0
+
+    @property
+    def listed_at(self) -> datetime:
+        """Where it stands in lists: when it was queued or, as long as that is unknown, the first time that is known."""
+        return self.queued_at or self.started_at or self.completed_at or _BEFORE_ALL
 
     @property
     def finished(self) -> bool:
@@ -164,7 +180,7 @@ def tick_of(event: Ticked) -> Tick:
 
 
 def fold(record: Record | None, sequence: int, event: AnyEvent) -> Record | None:
-    """Fold one event into its record (a new one if there is none) and return it; events of no execution change nothing."""
+    """Fold one event into its record, a new one if there is none, and return it; a tick changes nothing."""
     if isinstance(event, Ticked):
         return record
     if record is None:
@@ -173,9 +189,12 @@ def fold(record: Record | None, sequence: int, event: AnyEvent) -> Record | None
         _fold_queued(record, event)
     elif isinstance(event, Traced):
         _fold_trace(record, sequence, event.attempt, event.data.entries)
-    elif sequence > record.state_sequence:
-        record.state_sequence = sequence
-        _fold_state(record, sequence, event)
+    else:
+        _fold_history(record, sequence, event)
+        if sequence > record.state_sequence:
+            record.state_sequence = sequence
+            _fold_state(record, event)
+    _derive(record)
     return record
 
 
@@ -188,40 +207,59 @@ def _fold_queued(record: Record, event: Queued) -> None:
         record.status = "Scheduled" if data.run_at is not None and data.run_at > event.time else "Queued"
 
 
-def _fold_state(
-    record: Record, sequence: int, event: Started | Retrying | Suspended | Succeeded | Failed | Cancelled
-) -> None:
+def _fold_history(record: Record, sequence: int, event: StateEvent) -> None:
+    """What a state change leaves behind whatever came after it."""
     record.attempt = max(record.attempt, event.attempt)
-    record.resumes_at = None
     match event:
         case Started(data=started):
-            record.status, record.started_at = "Running", started.first_started_at
-            record.executor = started.executor
+            _begun(record, started.first_started_at)
+            if sequence > record.started_sequence:
+                record.started_sequence, record.executor = sequence, started.executor
             if started.reason is not None or event.attempt > 1:
                 _note(record, sequence, event, "Running", reason=started.reason, executor=started.executor)
         case Retrying(data=retrying):
-            record.status, record.failure = "Retrying", retrying.failure
-            record.started_at, record.resumes_at = retrying.first_started_at, retrying.next_attempt_at
+            _begun(record, retrying.first_started_at)
             _note(record, sequence, event, "Retrying", reason=retrying.failure.message, until=retrying.next_attempt_at)
-            _fold_trace(record, sequence, event.attempt, retrying.trace)
+        case Suspended(data=suspended):
+            _begun(record, suspended.first_started_at)
+            _note(record, sequence, event, "Suspended", reason=suspended.reason, until=suspended.until)
+    if not isinstance(event, Started | Cancelled) and event.data.trace:
+        _fold_trace(record, sequence, event.attempt, event.data.trace)
+
+
+def _fold_state(record: Record, event: StateEvent) -> None:
+    """What only the latest state change says."""
+    record.failure, record.resumes_at = None, None
+    match event:
+        case Started():
+            record.status = "Running"
+        case Retrying(data=retrying):
+            record.status, record.failure, record.resumes_at = "Retrying", retrying.failure, retrying.next_attempt_at
         case Suspended(data=suspended):
             record.status = "PendingApproval" if suspended.reason == "approval" else "Suspended"
             record.resumes_at = suspended.until
-            _note(record, sequence, event, "Suspended", reason=suspended.reason, until=suspended.until)
-            _fold_trace(record, sequence, event.attempt, suspended.trace)
         case Succeeded(data=succeeded):
             _end(record, event.time, "Success", succeeded.duration_ms)
-            record.result, record.failure, record.progress = succeeded.result, None, 100.0
-            _fold_trace(record, sequence, event.attempt, succeeded.trace)
+            record.result = succeeded.result
         case Failed(data=failed):
             _end(record, event.time, "Failed", failed.duration_ms)
             record.failure = failed.failure
-            _fold_trace(record, sequence, event.attempt, failed.trace)
         case Cancelled(data=cancelled):
-            started_at = record.started_at or event.time
-            _end(record, event.time, "Cancelled", int((event.time - started_at).total_seconds() * 1000))
+            _end(record, event.time, "Cancelled", 0)
             record.cancelled_by = cancelled.by
             record.failure = Failure("Cancelled", cancelled.reason or "Cancelled on request")
+
+
+def _derive(record: Record) -> None:
+    """What follows from several events, in whichever order they came."""
+    if record.status == "Success":
+        record.progress = 100.0
+    elif record.status == "Cancelled" and record.started_at is not None and record.completed_at is not None:
+        record.duration_ms = max(0, int((record.completed_at - record.started_at).total_seconds() * 1000))
+
+
+def _begun(record: Record, at: datetime) -> None:
+    record.started_at = at if record.started_at is None else min(record.started_at, at)
 
 
 def _end(record: Record, at: datetime, status: Status, duration_ms: int) -> None:
@@ -235,21 +273,35 @@ def _note(
     status: str,
     **known: Any,
 ) -> None:
-    if all(seen.sequence != sequence for seen in record.transitions):
-        record.transitions.append(
-            Transition(sequence=sequence, at=event.time, status=status, attempt=event.attempt, **known)
-        )
+    place = _place(record.transitions, sequence)
+    if place is not None:
+        noted = Transition(sequence=sequence, at=event.time, status=status, attempt=event.attempt, **known)
+        record.transitions.insert(place, noted)
 
 
-def _fold_trace(record: Record, sequence: int, attempt: int, entries: Iterable[TraceEntry]) -> None:
-    if any(line.sequence == sequence for line in reversed(record.trace)):
+def _fold_trace(record: Record, sequence: int, attempt: int, entries: Sequence[TraceEntry]) -> None:
+    place = _place(record.trace, sequence)
+    if place is None:
         return
-    for index, entry in enumerate(entries):
-        record.trace.append(Traceline(sequence, index, attempt, entry))
-        note_progress(record, entry)
+    record.trace[place:place] = [Traceline(sequence, index, attempt, entry) for index, entry in enumerate(entries)]
+    for entry in entries:
+        note_progress(record, sequence, entry)
 
 
-def note_progress(summary: Summary, entry: TraceEntry) -> None:
+def _place(known: Sequence[Traceline] | Sequence[Transition], sequence: int) -> int | None:
+    """Where something of this sequence belongs, None when it is there already. Nearly always that is the end."""
+    if not known or known[-1].sequence < sequence:
+        return len(known)
+    place = bisect_left(known, sequence, key=_sequence_of)
+    return None if known[place].sequence == sequence else place
+
+
+def _sequence_of(line: Traceline | Transition) -> int:
+    return line.sequence
+
+
+def note_progress(summary: Summary, sequence: int, entry: TraceEntry) -> None:
     """Keep the latest progress where lists can show it."""
-    if isinstance(entry, ProgressEntry):
+    if isinstance(entry, ProgressEntry) and sequence >= summary.progress_sequence:
+        summary.progress_sequence = sequence
         summary.progress, summary.progress_message = entry.percent, entry.message

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import threading
 
 from runlane.redaction.names import MASK
 
@@ -26,17 +27,22 @@ class Needles:
         self.values: set[str] = set()
         self._parts: list[str] = []
         self._traces: list[bytes] = []
+        self._learning = threading.Lock()
 
     def learn(self, value: str) -> None:
         """Mask `value` from now on; blanks around it do not belong to it."""
-        for form in {value, value.strip()} - self.values - {""}:
-            self.values.add(form)
-            if len(form) < SHORTEST_PART:
-                self._traces.append(_bytes(f'"{form}"'))
-            else:
-                forms = _forms(form).difference(self._parts)
-                self._parts = sorted((*self._parts, *forms), key=lambda part: (-len(part), part))
-                self._traces += map(_bytes, forms)
+        with self._learning:
+            for form in {value, value.strip()} - self.values - {""}:
+                self._learn(form)
+
+    def _learn(self, form: str) -> None:
+        if len(form) < SHORTEST_PART:
+            self._traces.append(_bytes(f'"{form}"'))
+        else:
+            forms = _forms(form).difference(self._parts)
+            self._parts = sorted((*self._parts, *forms), key=lambda part: (-len(part), part))
+            self._traces += map(_bytes, forms)
+        self.values.add(form)
 
     def may_show_in(self, document: bytes) -> bool:
         """Whether a JSON document has to be looked at text by text. False is certain, True is not."""

@@ -40,7 +40,7 @@ class Sanitized(Struct, frozen=True):
 
 
 class Redactor:
-    """Masks values by name and by what was learnt, and cuts what is long. Not safe for use from several threads."""
+    """Masks values by name and by what was learnt, and cuts what is long. Threads may share one."""
 
     def __init__(self) -> None:
         self._needles = Needles()
@@ -69,7 +69,7 @@ class Redactor:
         return Redacted(self._masked(plain, _encode(plain), cut=False))
 
     def sanitized(self, value: Any) -> Sanitized:
-        """`value` as JSON for a record: masked and shortened. Never raises: a placeholder stands for what JSON cannot say.
+        """`value` as JSON for a record: masked and shortened. Never raises: what JSON cannot say becomes a note.
 
         Of a text 1,000 characters stay, the note `… [+N characters]` included; of an array 99 items and, as the
         hundredth, `… [+N items]`; what is nested more than 32 deep becomes a note, and so does a whole value whose JSON

@@ -1,0 +1,154 @@
+"""The `runlane` command. Each command imports what it needs when it runs, so that `runlane --help` is quick."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .datadir import DEFAULT
+from .directory_commands import config, orgs, secrets
+from .executions_commands import executions
+from .gateway_command import JsonOption, gateway_command
+from .problems import CommandFailed
+
+if TYPE_CHECKING:
+    from .client import Gateway
+
+app = typer.Typer(
+    name="runlane",
+    help="Durable Python automation: run workflows, see what they did.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(executions, name="executions")
+app.add_typer(config, name="config")
+app.add_typer(secrets, name="secrets")
+app.add_typer(orgs, name="orgs")
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 the engine cannot be reached, 4 it still runs."""
+    try:
+        app()
+    except CommandFailed as problem:
+        print(f"runlane: {problem.message}", file=sys.stderr)
+        raise SystemExit(problem.exit_code) from None
+    except BrokenPipeError:
+        raise SystemExit(1) from None  # whoever read our output has gone
+
+
+@app.command()
+def up(  # noqa: PLR0913  # each parameter is an option
+    workflows: Annotated[Path, typer.Option(envvar="RUNLANE_WORKFLOWS", help="Directory of workflow files.")] = Path(
+        "workflows"
+    ),
+    data: Annotated[Path, typer.Option(envvar="RUNLANE_DATA_DIR", help="Where everything is kept.")] = DEFAULT,
+    host: Annotated[str, typer.Option(envvar="RUNLANE_HTTP_HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, envvar="RUNLANE_HTTP_PORT", help="Port to listen on; 0 takes a free one.")
+    ] = 8080,
+    executors: Annotated[int, typer.Option(min=1, max=64, help="How many executors.")] = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="Load workflow files again when they change.")] = False,
+    durability: Annotated[
+        Literal["fsync", "buffered"],
+        typer.Option(
+            envvar="RUNLANE_DURABILITY",
+            help="fsync: acknowledged means on disk. buffered: faster; a power failure may cost the last moments.",
+        ),
+    ] = "buffered",
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the services' logs.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start the whole engine on this machine, until Ctrl-C."""
+    from .engine import EngineOptions
+    from .up import up
+
+    options = EngineOptions(
+        data=data,
+        workflows=workflows,
+        host=host,
+        port=port,
+        executors=executors,
+        reload=reload,
+        durability=durability,
+    )
+    up(options, as_json=as_json, verbose=verbose)
+
+
+@app.command()
+def serve(name: Annotated[str, typer.Argument(help="gateway, executor, scheduler or recorder.")]) -> None:
+    """Run one service in this process; its settings are RUNLANE_… variables."""
+    from .serve import serve
+
+    serve(name)
+
+
+@app.command()
+@gateway_command
+def run(  # noqa: PLR0913  # each parameter is an option
+    gateway: "Gateway",
+    name: Annotated[str, typer.Argument(help="The workflow.")],
+    param: Annotated[list[str] | None, typer.Option(help="A parameter as name=value; may be repeated.")] = None,
+    params: Annotated[str | None, typer.Option(help="All parameters as a JSON object, or @file.")] = None,
+    wait: Annotated[bool, typer.Option(help="Show what it says until it has ended, or return at once.")] = True,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds to wait; the execution itself goes on.")] = None,
+    idempotency_key: Annotated[str | None, typer.Option(help="Calls with the same key are one execution.")] = None,
+    delay: Annotated[float | None, typer.Option(min=0, help="Seconds before it starts.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a workflow. Its result goes to stdout, what it says meanwhile to stderr."""
+    from .run_command import RunOptions, run
+
+    options = RunOptions(
+        params=params,
+        param=param or [],
+        wait=wait,
+        timeout=timeout,
+        idempotency_key=idempotency_key,
+        delay=delay,
+        as_json=as_json,
+    )
+    run(gateway, name, options)
+
+
+@app.command()
+@gateway_command
+def workflows(gateway: "Gateway", as_json: JsonOption = False) -> None:
+    """List workflows, and the files that could not be imported."""
+    from .lists import print_workflows
+
+    print_workflows(gateway, as_json=as_json)
+
+
+@app.command()
+@gateway_command
+def schedules(gateway: "Gateway", as_json: JsonOption = False) -> None:
+    """List what runs by itself, and when next."""
+    from .lists import print_schedules
+
+    print_schedules(gateway, as_json=as_json)
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(help="Where.")] = Path()) -> None:
+    """Make a small project: a workflow and its test."""
+    from .scaffold import make_project
+
+    for path in make_project(directory):
+        print(f"made {path}")
+    prefix = "" if directory == Path() else f"cd {directory} && "
+    print(f"Next: {prefix}pytest, then runlane up, then runlane run hello --param name=Ada")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version
+
+    print(f"runlane {version('runlane')}, Python {sys.version.partition(' ')[0]}")
+
+
+if __name__ == "__main__":
+    main()

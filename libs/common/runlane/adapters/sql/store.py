@@ -1,0 +1,60 @@
+"""`ports.RecordStore` over SQL, and `open_record_store`, which composition roots call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
+from runlane.ports import Stored
+
+from . import dialect, queries, schema, writes
+from .database import Database
+
+
+class SqlRecordStore:
+    """See `ports.RecordStore`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def apply(self, events: Sequence[Stored]) -> None:
+        """Raises `msgspec.DecodeError` too when one of them is no event; then nothing was written either."""
+        await self._database.write(lambda connection: writes.apply(connection, events))
+
+    async def get(self, org: str, execution_id: str) -> Record | None:
+        return await self._database.read(lambda connection: queries.get(connection, org, execution_id))
+
+    async def find(self, query: ExecutionQuery) -> ExecutionPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        return await self._database.read(lambda connection: queries.find(connection, query))
+
+    async def ticks(self, query: TickQuery) -> TickPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        return await self._database.read(lambda connection: queries.list_ticks(connection, query))
+
+    async def prune(self, before: datetime, limit: int = 1000) -> int:
+        return await self._database.write(lambda connection: writes.prune(connection, before, limit))
+
+    async def ping(self) -> None:
+        await self._database.read(schema.check)
+
+
+@asynccontextmanager
+async def open_record_store(url: str, *, migrate: bool = False, fsync: bool = False) -> AsyncIterator[SqlRecordStore]:
+    """The record store at a SQLAlchemy URL; with `migrate`, its schema is made or brought up to date first.
+
+    `fsync`: what was applied is on disk, even when power fails. Raises `StoreUnavailable` when the schema is not there,
+    `ConfigurationError` for a URL that cannot be used.
+    """
+    if migrate:
+        await schema.migrate(url)
+    database = Database(url, fsync=fsync)
+    try:
+        if not await asyncio.to_thread(dialect.exists, database.url):
+            raise schema.missing()
+        store = SqlRecordStore(database)
+        await store.ping()
+        yield store
+    finally:
+        await database.close()

@@ -1,0 +1,84 @@
+"""Folds batches of events into the tables, and removes what is too old. Plain functions of a writing connection."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, select
+
+from runlane.contracts.messages import Ticked, decode_event
+from runlane.contracts.records import Record, fold, tick_of
+from runlane.ports import Stored
+
+from . import dialect, rows
+from .moments import micros_of
+from .rows import Key, Row
+from .tables import executions, payloads, ticks, traces, transitions
+
+_PUT_EXECUTION = dialect.insert_or_replace(executions)
+_PUT_PAYLOAD = dialect.insert_or_complete(payloads)
+_ADD_TRACE = dialect.insert_or_leave(traces)
+_ADD_TRANSITION = dialect.insert_or_leave(transitions)
+_PUT_TICK = dialect.insert_or_replace_older(ticks)
+
+_DELETES = [dialect.delete_at(t.c.execution_id, t.c.org) for t in (traces, transitions, payloads, executions)]
+_DELETE_TICK = dialect.delete_at(ticks.c.org, ticks.c.workflow, ticks.c.scheduled_for)
+
+_KNOWN = select(executions).where(executions.c.execution_id.in_(bindparam("ids", expanding=True)))
+
+
+def apply(connection: Connection, events: Iterable[Stored]) -> None:
+    """Bring the tables up to date with these events: each execution is written once, however many events it has here.
+
+    Raises `msgspec.DecodeError` when one of them is no event.
+    """
+    decoded = [(stored.sequence, decode_event(stored.payload)) for stored in events]
+    decoded.sort(key=lambda numbered: numbered[0])
+    before = _known(connection, {event.subject for _, event in decoded if not isinstance(event, Ticked)})
+    records = {key: Record(**rows.summary_fields(row)) for key, row in before.items()}
+    ticked: list[Row] = []
+    for sequence, event in decoded:
+        if isinstance(event, Ticked):
+            ticked.append(rows.tick_row(sequence, tick_of(event)))
+            continue
+        key = (event.subject, event.organization)
+        folded = fold(records.get(key), sequence, event)
+        assert folded is not None  # only a tick has no record
+        records[key] = folded
+    _write(connection, before, records)
+    _many(connection, _PUT_TICK, ticked)
+
+
+def prune(connection: Connection, before: datetime, limit: int) -> int:
+    """Delete some executions that ended before then and some ticks that were due before then; how many of both."""
+    old = select(executions.c.execution_id, executions.c.org).where(executions.c.completed_at < micros_of(before))
+    keys = [tuple(row) for row in connection.execute(old.order_by(executions.c.completed_at).limit(limit))]
+    for statement in _DELETES:
+        _many(connection, statement, keys)
+    scheduled = select(ticks.c.org, ticks.c.workflow, ticks.c.scheduled_for)
+    due = scheduled.where(ticks.c.scheduled_for < micros_of(before)).order_by(ticks.c.scheduled_for).limit(limit)
+    gone = [tuple(row) for row in connection.execute(due)]
+    _many(connection, _DELETE_TICK, gone)
+    return len(keys) + len(gone)
+
+
+def _known(connection: Connection, ids: set[str]) -> dict[Key, Row]:
+    if not ids:
+        return {}
+    return {(row[0], row[1]): tuple(row) for row in connection.execute(_KNOWN, {"ids": list(ids)})}
+
+
+def _write(connection: Connection, before: dict[Key, Row], records: dict[Key, Record]) -> None:
+    changed = [row for key, record in records.items() if (row := rows.execution_row(record)) != before.get(key)]
+    contents = [told for record in records.values() if (told := rows.payload_row(record)) is not None]
+    traced = [rows.trace_row(key, line) for key, record in records.items() for line in record.trace]
+    moved = [rows.transition_row(key, step) for key, record in records.items() for step in record.transitions]
+    _many(connection, _PUT_EXECUTION, changed)
+    _many(connection, _PUT_PAYLOAD, contents)
+    _many(connection, _ADD_TRACE, traced)
+    _many(connection, _ADD_TRANSITION, moved)
+
+
+def _many(connection: Connection, statement: str, parameters: Sequence[Row]) -> None:
+    # Straight to the driver: these are the hot statements, and their rows are in the order of the columns.
+    if parameters:
+        connection.exec_driver_sql(statement, list(parameters))

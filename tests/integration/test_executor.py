@@ -1,0 +1,215 @@
+"""The executor over a real nats-server: what it makes of requests, seen from the streams."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runlane.adapters.nats.bus import NatsBus
+from runlane.contracts import subjects
+from runlane.contracts.messages import (
+    AnyEvent,
+    Caller,
+    Cancelled,
+    CancelledData,
+    Failed,
+    Request,
+    Retrying,
+    Started,
+    Succeeded,
+    decode_event,
+    encode,
+    parameters_context,
+)
+from runlane.ids import new_execution_id
+from runlane.ports import Message
+from runlane.sealing import generate_master_key
+from runlane.settings import Settings
+from runlane_executor.app import open_room
+from runlane_executor.intake import Intake
+from tests.support.eventually import eventually
+
+WORKFLOWS = Path(__file__).parents[1] / "e2e" / "workflows"
+KEY = generate_master_key()
+
+
+@pytest.fixture
+def executor_settings(settings: Settings) -> Settings:
+    return msgspec.structs.replace(settings, workflows=WORKFLOWS, master_key=KEY, stop_grace=1.0)
+
+
+@pytest.fixture
+async def intake(bus: NatsBus, executor_settings: Settings) -> AsyncIterator[Intake]:
+    async with open_room(executor_settings) as room:
+        running = asyncio.create_task(room.run())
+        yield room
+        running.cancel()
+
+
+class Client:
+    """Submits requests as a gateway would and reads what became of them."""
+
+    def __init__(self, bus: NatsBus, settings: Settings) -> None:
+        self.bus, self.sealer = bus, settings.sealer()
+
+    def request(self, workflow: str, parameters: dict[str, Any], **more: Any) -> Request:
+        execution_id = new_execution_id()
+        context = parameters_context("acme", execution_id)
+        return Request(
+            execution_id=execution_id,
+            org="acme",
+            workflow=workflow,
+            caller=Caller(id="tester"),
+            accepted_at=datetime.now(UTC),
+            sealed_parameters=self.sealer.seal(msgspec.json.encode(parameters), context),
+            **more,
+        )
+
+    async def submit(self, request: Request, id_: str | None = None) -> None:
+        subject = subjects.request("0", request.org, request.workflow)
+        await self.bus.publish(Message(subject=subject, payload=encode(request), id=id_ or request.execution_id))
+
+    async def events(self, request: Request) -> list[AnyEvent]:
+        filter_ = subjects.all_events("acme", request.execution_id)
+        return [decode_event(stored.payload) for stored in await self.bus.read(subjects.EVENTS, filter_)]
+
+    async def ended(self, request: Request, within: float = 20) -> AnyEvent:
+        async def look() -> AnyEvent | None:
+            events = await self.events(request)
+            return next((e for e in events if isinstance(e, Succeeded | Failed | Cancelled)), None)
+
+        found = await eventually(look, within=within)
+        assert found is not None
+        return found
+
+    async def queue_is_empty(self) -> bool:
+        lag = await self.bus.lag(subjects.REQUESTS, subjects.EXECUTORS)
+        return lag.pending == 0 and lag.unacknowledged == 0
+
+
+@pytest.fixture
+def caller(bus: NatsBus, executor_settings: Settings) -> Client:
+    return Client(bus, executor_settings)
+
+
+async def test_a_request_runs_answers_and_leaves_the_queue(intake: Intake, caller: Client) -> None:
+    heard: list[bytes] = []
+    await caller.bus.listen("runlane.reply.me.*", lambda _, payload: heard.append(payload))
+    request = caller.request("echo", {"value": [1, 2]}, reply_to="runlane.reply.me.x")
+    await caller.submit(request)
+    ended = await caller.ended(request)
+    assert isinstance(ended, Succeeded)
+    assert bytes(ended.data.result) == b"[1,2]"
+    await eventually(lambda: heard)
+    assert decode_event(heard[0]) == ended
+    await eventually(caller.queue_is_empty)
+
+
+async def test_the_same_request_twice_runs_once(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    journal = tmp_path / "notes"
+    request = caller.request("waits", {"journal": str(journal), "seconds": 0.3})
+    await caller.submit(request, "one")
+    await caller.submit(request, "two")
+    await caller.ended(request)
+    await eventually(caller.queue_is_empty)
+    assert journal.read_text().splitlines() == ["begun", "ended"]
+
+
+async def test_a_cancelled_execution_is_not_run(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    journal = tmp_path / "notes"
+    request = caller.request("waits", {"journal": str(journal)})
+    event = Cancelled(
+        id="c",
+        source="/test",
+        subject=request.execution_id,
+        time=datetime.now(UTC),
+        organization="acme",
+        workflow="waits",
+        data=CancelledData(by=Caller(id="tester")),
+    )
+    subject = subjects.event("acme", "waits", request.execution_id, "state.cancelled")
+    line = subjects.state_line("acme", "waits", request.execution_id)
+    await caller.bus.publish(Message(subject=subject, payload=encode(event), id="c1", expect_last=0, expect_on=line))
+    await caller.submit(request)
+    await eventually(caller.queue_is_empty)
+    assert not journal.exists()
+
+
+async def test_a_request_nobody_can_read_is_set_aside(intake: Intake, caller: Client) -> None:
+    await caller.bus.publish(Message(subject=subjects.request("0", "acme", "echo"), payload=b"\xff{", id="bad"))
+
+    async def buried() -> bool:
+        return await caller.bus.last(subjects.DEAD, "runlane.dead.>") is not None
+
+    await eventually(buried)
+    await eventually(caller.queue_is_empty)
+    request = caller.request("echo", {})
+    await caller.submit(request)
+    assert isinstance(await caller.ended(request), Succeeded)
+
+
+async def test_an_unknown_workflow_fails_by_name(intake: Intake, caller: Client) -> None:
+    request = caller.request("nowhere", {})
+    await caller.submit(request)
+    ended = await caller.ended(request)
+    assert isinstance(ended, Failed)
+    assert ended.data.failure.error == "WorkflowNotFound"
+
+
+async def test_parameters_sealed_for_another_execution_do_not_open(intake: Intake, caller: Client) -> None:
+    stolen = caller.request("echo", {"value": "theirs"}).sealed_parameters
+    request = msgspec.structs.replace(caller.request("echo", {}), sealed_parameters=stolen)
+    await caller.submit(request)
+    ended = await caller.ended(request)
+    assert isinstance(ended, Failed)
+    assert ended.data.failure.error == "InternalServerError"
+
+
+async def test_retries_are_states_on_one_line(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    request = caller.request("flaky", {"journal": str(tmp_path / "notes")})
+    await caller.submit(request)
+    await caller.ended(request)
+    kinds = [type(event) for event in await caller.events(request)]
+    assert kinds == [Started, Retrying, Started, Retrying, Started, Succeeded]
+
+
+async def test_a_dead_child_is_replaced_and_its_work_taken_up(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    journal, gate = tmp_path / "notes", tmp_path / "gate"
+    requests = [caller.request("steps", {"journal": str(journal), "gate": str(gate)}) for _ in range(4)]
+    for request in requests:
+        await caller.submit(request)
+    await eventually(lambda: journal.exists() and journal.read_text().count("gate") == 4)
+    for child in list(intake.children._working):
+        os.kill(child.pid, signal.SIGKILL)
+    gate.touch()
+    for request in requests:
+        ended = await caller.ended(request)
+        assert isinstance(ended, Succeeded)
+        assert msgspec.json.decode(ended.data.result)["resumed"] is True
+    ran = [line for line in journal.read_text().splitlines() if " step " in line]
+    assert len(ran) == len(set(ran)) == 20
+
+
+async def test_a_fenced_run_can_write_nothing_more(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    journal, gate = tmp_path / "notes", tmp_path / "gate"
+    request = caller.request("steps", {"journal": str(journal), "gate": str(gate)})
+    await caller.submit(request)
+    await eventually(lambda: journal.exists() and "gate" in journal.read_text())
+    line = subjects.state_line("acme", "steps", request.execution_id)
+    last = await caller.bus.last(subjects.EVENTS, line)
+    assert last is not None
+    taken = decode_event(last.payload)
+    usurped = Message(
+        subject=last.subject, payload=encode(taken), id="usurper", expect_last=last.sequence, expect_on=line
+    )
+    sequence = await caller.bus.publish(usurped)
+    gate.touch()
+    await eventually(lambda: not intake._running)
+    after = await caller.bus.read(subjects.EVENTS, subjects.all_events("acme", request.execution_id), after=sequence)
+    assert after == []
