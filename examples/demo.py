@@ -1,4 +1,4 @@
-"""`make demo`: starts the whole engine on a fresh directory, runs a workflow in each mode over HTTP, shows the record, stops.
+"""`make demo`: starts the engine on a fresh directory, runs a workflow in each mode over HTTP, shows the record.
 
 Exits with 1 when anything is not as it should be, or when a process is left over.
 """

@@ -258,7 +258,7 @@ async def serving(settings: Settings, bus: Bus, store: DirectoryStore) -> AsyncI
     records = MemoryRecords()
     parts = assemble(settings, SystemClock(), bus, directory, store, records)
     await parts.waiters.open()
-    room = GatewayRoom(build(parts, lambda: {}, lambda: {}), listen(settings), lambda: {})
+    room = GatewayRoom(build(parts, lambda: {}, lambda: {}), listen(settings), lambda: {}, settings.drain_grace)
     running = asyncio.create_task(room.run())
     try:
         yield Gateway(parts, room, records)

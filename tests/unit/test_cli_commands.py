@@ -1,4 +1,4 @@
-"""Commands against a small real HTTP server that answers as the gateway does, says what it was asked, and hangs up at will."""
+"""Commands against a small real HTTP server that answers as the gateway does and hangs up at will."""
 
 import json
 import sys
@@ -148,7 +148,7 @@ def runlane(
     return run
 
 
-# --- run ---------------------------------------------------------------------------------------------------------------
+# --- run --------------------------------------------------------------------------------------------------------------
 
 
 def test_run_prints_the_result_on_stdout_and_the_rest_on_stderr(runlane: Command, gateway: FakeGateway) -> None:
@@ -254,7 +254,7 @@ def test_wrong_use_is_exit_code_2(runlane: Command, words: tuple[str, ...]) -> N
     assert "Traceback" not in ran.err
 
 
-# --- looking at executions and the directory ----------------------------------------------------------------------------
+# --- looking at executions and the directory --------------------------------------------------------------------------
 
 
 def test_executions_list_shows_ids_whole_and_passes_filters(runlane: Command, gateway: FakeGateway) -> None:
@@ -369,7 +369,7 @@ def test_version(runlane: Command) -> None:
     assert runlane("version").out.startswith("runlane 0.")
 
 
-# --- parts -------------------------------------------------------------------------------------------------------------
+# --- parts ------------------------------------------------------------------------------------------------------------
 
 
 def test_server_sent_events_are_read_as_the_standard_says() -> None:

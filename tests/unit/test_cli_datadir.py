@@ -1,4 +1,4 @@
-"""The data directory: who may read it, who may hold it, what is made once; and which engine commands find through it."""
+"""The data directory: who may read it, who may hold it, what is made once; which engine commands find by it."""
 
 import os
 import stat
@@ -114,7 +114,7 @@ def test_a_large_log_is_put_aside(data: DataDirectory) -> None:
     assert log.with_suffix(".log.1").stat().st_size == 11 * 1024 * 1024
 
 
-# --- finding the engine ------------------------------------------------------------------------------------------------
+# --- finding the engine -----------------------------------------------------------------------------------------------
 
 
 def test_commands_find_url_key_and_organisation_in_the_data_directory(data: DataDirectory) -> None:

@@ -112,6 +112,26 @@ async def test_while_the_broker_is_away_a_tick_stays_due() -> None:
     check_each_once(world, len(ORGS))
 
 
+async def test_a_broker_that_goes_away_in_the_middle_of_a_round_leaves_the_rest_due() -> None:
+    many = [Org(id=f"org{n}", name=f"Org {n}") for n in range(600)]
+    world = await world_of(*many)
+    await world.open()
+    published = 0
+
+    def leave(message: Message) -> None:
+        nonlocal published
+        published += 1
+        bus_of(world).connected = published < 700
+
+    bus_of(world).before_publish = leave
+    await world.at("2026-03-02T09:00")
+    assert 0 < len(bus_of(world).requests()) < len(many)
+    bus_of(world).before_publish = lambda message: None
+    bus_of(world).connected = True
+    await world.at("2026-03-02T09:00:03")
+    check_each_once(world, len(many))
+
+
 async def test_a_full_queue_delays_what_was_decided_and_loses_nothing() -> None:
     world = await world_of(*ORGS, misfire_policy="skip")
     scheduler = await world.open()

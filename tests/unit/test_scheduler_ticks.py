@@ -207,6 +207,20 @@ async def test_what_passed_while_it_was_paused_is_not_made_up_for() -> None:
     assert fired(world) == ["03-02T09:00", "03-02T13:00"]
 
 
+async def test_an_organisation_that_was_off_when_the_scheduler_started_begins_when_it_is_on_again() -> None:
+    world = World.starting("2026-03-02T08:30")
+    world.put(ACME, manifest(schedule="0 * * * *"))
+    await world.open()
+    await world.at("2026-03-02T09:00")
+    world.put(Org(id="acme", name="Acme", disabled_workflows=["audit"]))
+    await world.restart()
+    await world.at("2026-03-02T12:10")
+    world.put(ACME)
+    await world.at("2026-03-02T12:11")
+    await world.at("2026-03-02T13:00")
+    assert fired(world) == ["03-02T09:00", "03-02T13:00"]
+
+
 @pytest.mark.parametrize("gone", [workflow_key("audit"), org_key("acme")])
 async def test_what_is_gone_from_the_directory_ticks_no_more(gone: str) -> None:
     world = World.starting("2026-03-02T08:30")

@@ -17,7 +17,7 @@ from runlane.errors import ValidationError
 from runlane.schema import UnsupportedSignature, read_signature
 
 if TYPE_CHECKING:
-    from nowhere import Context
+    from nowhere import Context  # type: ignore[import-not-found]
 
 
 class Colour(enum.Enum):
@@ -66,7 +66,7 @@ class Money(pydantic.BaseModel):
     due: date | None = None
 
 
-def everything(
+def everything(  # type: ignore[no-untyped-def]
     context: "Context",
     text: str,
     number: int,
@@ -82,6 +82,7 @@ def everything(
     choice: Literal["a", "b"],
     colour: Colour,
     at: datetime,
+    times: list[datetime | None],
     day: date,
     clock: time,
     span: timedelta,
@@ -97,7 +98,7 @@ def everything(
     money: Money | str,
     positive: Annotated[int, pydantic.Field(gt=0)],
     short: Annotated[str, msgspec.Meta(max_length=3, description="At most three")],
-    free,  # type: ignore[no-untyped-def]
+    free,
     page: int = 20,
     implied: str = None,  # type: ignore[assignment]  # noqa: RUF013
 ) -> None: ...
@@ -117,9 +118,10 @@ ROWS: list[tuple[str, Any, Any, list[Any]]] = [
     ("either", "x", "x", [None, 1.5]),
     ("choice", "a", "a", ["c", 1]),
     ("colour", "blue", Colour.BLUE, ["BLUE", "green", 1]),
-    ("at", "2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), ["yesterday", 5]),
+    ("at", "2026-01-02T03:04:05Z", datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), ["yesterday", 5, "2026-01-02T03:04:05"]),
+    ("times", ["2026-01-02T03:04:05Z", None], [datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), None], [["2026"], "2026"]),
     ("day", "2026-01-02", date(2026, 1, 2), ["2026-13-01", 5]),
-    ("clock", "03:04:05Z", time(3, 4, 5, tzinfo=UTC), ["25:00:00Z", 5]),
+    ("clock", "03:04:05Z", time(3, 4, 5, tzinfo=UTC), [5]),
     ("span", "PT90S", timedelta(seconds=90), ["90 seconds"]),
     ("ident", str(uuid.UUID(int=7)), uuid.UUID(int=7), ["7", 7]),
     ("price", "1.50", Decimal("1.50"), [[], None]),
@@ -192,6 +194,17 @@ def test_an_error_names_the_field_by_its_path(given: dict[str, Any], field: str)
     assert caught.value.field == field
     assert caught.value.message.startswith(f"{field}: ")
     assert " at `$" not in caught.value.message
+
+
+def test_a_time_that_the_schema_cannot_judge_is_refused_by_binding() -> None:
+    with pytest.raises(ValidationError, match="clock"):
+        SIGNATURE.bind({**VALID, "clock": "25:00:00Z"})
+
+
+def test_a_datetime_is_without_offset_only_where_the_author_says_so() -> None:
+    def local(context: Any, at: Annotated[datetime, msgspec.Meta(tz=False)]) -> None: ...
+
+    assert read_signature(local).bind({"at": "2026-01-02T03:04:05"})["at"].tzinfo is None
 
 
 def test_a_missing_parameter_is_named() -> None:

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import nats
@@ -220,8 +220,9 @@ async def test_a_service_ends_when_its_supervisor_is_killed(family: Family) -> N
         "from runlane_cli.supervisor import RestartPauses, Service\n"
         "async def main():\n"
         "    directory = pathlib.Path(sys.argv[1])\n"
-        f"    spec = ServiceSpec(name='inner', command=(sys.executable, '-c', {SERVES!r}), log=directory / 'inner.log',\n"
-        "                       environment=dict(os.environ))\n"
+        f"    command = (sys.executable, '-c', {SERVES!r})\n"
+        "    log, environment = directory / 'inner.log', dict(os.environ)\n"
+        "    spec = ServiceSpec(name='inner', command=command, log=log, environment=environment)\n"
         "    service = Service(spec, print, lambda: None, RestartPauses())\n"
         "    await service.start()\n"
         "    (directory / f'inner-{service.pid}').touch()\n"
@@ -249,9 +250,7 @@ def test_pauses_grow_from_none_and_start_afresh_after_a_long_life() -> None:
     assert [pauses.after(lived=30), pauses.after(lived=1)] == [0, 0.2]
 
 
-# --- a real nats-server ------------------------------------------------------------------------------------------------
-
-Connect = Callable[[NatsServer], Awaitable[None]]
+# --- a real nats-server -----------------------------------------------------------------------------------------------
 
 
 def broker(family: Family, **more: object) -> tuple[NatsServer, Service]:
@@ -304,7 +303,7 @@ async def test_a_nats_server_refuses_whoever_lacks_the_password(family: Family) 
     server, service = broker(family)
     await service.start()
 
-    with pytest.raises(NatsError, match="(?i)authorization"):
+    with pytest.raises(NatsError, match=r"(?i)authorization"):
         await nats.connect(server.url, user="runlane", password="wrong", allow_reconnect=False, error_cb=_quiet)
 
 

@@ -16,8 +16,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """What `@workflow(retry_policy=…)` takes; a dict of the same names does too.
 
     `max_attempts` counts the first one. Before attempt n+1 passes `initial_delay_seconds * backoff_multiplier**(n-1)`,
-    at most `max_delay_seconds`, give or take the fraction `jitter`. `non_retryable` holds error classes or their names; a class
-    stands for its subclasses too. Errors whose class says `retryable = False` are never tried again.
+    at most `max_delay_seconds`, give or take the fraction `jitter`. `non_retryable` holds error classes or their names;
+    a class stands for its subclasses too. Errors whose class says `retryable = False` are never tried again.
     """
 
     max_attempts: int = 3
@@ -50,7 +50,7 @@ def delay_seconds(settings: RetrySettings, failed_attempt: int, random: Callable
 
 
 def may_retry(settings: RetrySettings, error_code: str, retryable: bool, failed_attempt: int) -> bool:
-    """Whether another attempt may follow an error of that code or class name; asked once for each class of the error."""
+    """Whether another attempt may follow; `error_code` is a code or class name: ask for each class of the error."""
     return retryable and failed_attempt < settings.max_attempts and error_code not in settings.non_retryable
 
 

@@ -10,9 +10,10 @@ import re
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from inspect import Parameter as Argument
-from types import SimpleNamespace
-from typing import Any
+from types import SimpleNamespace, UnionType
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Struct
@@ -123,6 +124,7 @@ def _parameter(function: Callable[..., Any], argument: Argument, description: st
     annotation = _annotation(function, argument)
     try:
         if not _mentions_pydantic(annotation):
+            annotation = _with_offset(annotation)
             msgspec.json.Decoder(annotation)
             msgspec.json.schema(annotation)
             return Parameter(argument.name, annotation, argument.default, description)
@@ -146,6 +148,22 @@ def _annotation(function: Callable[..., Any], argument: Argument) -> Any:
     except Exception as problem:
         reason = f"its annotation {argument.annotation!r} cannot be read when the file is imported: {problem}"
         raise UnsupportedSignature(argument.name, reason) from None
+
+
+def _with_offset(annotation: Any) -> Any:
+    """The annotation with `datetime` meaning one with an offset, as `date-time` does in JSON Schema.
+
+    msgspec alone would take any and describe it as any text. `Annotated[datetime, Meta(tz=…)]` stays what it says.
+    """
+    if annotation is datetime:
+        return Annotated[datetime, msgspec.Meta(tz=True)]
+    origin, parts = typing.get_origin(annotation), typing.get_args(annotation)
+    if not parts or origin in (Annotated, Literal):
+        return annotation
+    changed = tuple(map(_with_offset, parts))
+    if changed == parts:
+        return annotation
+    return typing.Union[changed] if origin in (typing.Union, UnionType) else origin[changed]  # noqa: UP007  built at run time
 
 
 def _object_schema(parameters: Mapping[str, Parameter], extra: Parameter | None) -> dict[str, Any]:

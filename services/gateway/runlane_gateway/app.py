@@ -3,10 +3,9 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
-from runlane.adapters.sql.store import open_record_store
-
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.sql.store import open_record_store
 from runlane.clock import SystemClock
 from runlane.directory import Directory
 from runlane.service import serve
@@ -37,7 +36,7 @@ async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
             return _problems(parts, draining=gate.closing.is_set())
 
         gate = build(parts, problems, degraded)
-        yield GatewayRoom(gate, listen(settings), problems)
+        yield GatewayRoom(gate, listen(settings), problems, settings.drain_grace)
 
 
 def _problems(parts: Parts, *, draining: bool) -> Mapping[str, str]:

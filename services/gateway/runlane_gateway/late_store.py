@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
-from runlane.errors import StoreUnavailable
+from runlane.errors import ConfigurationError, StoreUnavailable
 from runlane.ports import RecordStore, Stored
 from runlane.telemetry import logger
 
@@ -32,7 +32,7 @@ class LateStore:
                 async with open_store() as opened:
                     self._opened = opened
                     await self._watch()
-            except StoreUnavailable as problem:
+            except (StoreUnavailable, ConfigurationError) as problem:
                 self._note(problem.message)
             finally:
                 self._opened = None

@@ -48,9 +48,12 @@ class _Uvicorn(uvicorn.Server):
 class GatewayRoom:
     """See `runlane.service.Room`."""
 
-    def __init__(self, gate: Gate, listener: socket.socket, problems: Callable[[], Mapping[str, str]]) -> None:
+    def __init__(
+        self, gate: Gate, listener: socket.socket, problems: Callable[[], Mapping[str, str]], grace: float
+    ) -> None:
         self._gate, self._listener, self._problems = gate, listener, problems
         self.port: int = listener.getsockname()[1]
+        self._grace = max(0.0, grace - _CLOSE_SECONDS - 1)
         self._stopped = asyncio.Event()
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -78,9 +81,11 @@ class GatewayRoom:
             self._stopped.set()
 
     async def drain(self) -> None:
-        """Take no new connections and requests, let those that wait for an outcome have it, then close."""
+        """Take no new connections and requests, let those that wait for an outcome have it in the time there is, close."""
         self._server.stop_listening()
-        await self._gate.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._grace):
+                await self._gate.close()
         self._server.should_exit = True
         await self._stopped.wait()
 

@@ -23,8 +23,6 @@ from .verdicts import FIRING, Verdict, judge, still_wanted
 
 _log = logger(__name__)
 
-_ALL_TICKS = "runlane.tick.>"
-
 
 class Ticker:
     """One scheduler's hand on the ticks. `name` tells it from the other schedulers."""
@@ -36,7 +34,7 @@ class Ticker:
 
     async def history(self) -> list[Tally]:
         """The last tick record of every line."""
-        return [_tally(stored) for stored in await self._bus.last_of_each(subjects.EVENTS, _ALL_TICKS)]
+        return [_tally(stored) for stored in await self._bus.last_of_each(subjects.EVENTS, subjects.ALL_TICKS)]
 
     async def settle(self, line: Line) -> None:
         """Decide every tick that is due on a line, oldest first, and carry out each before the next.
@@ -151,7 +149,7 @@ class Ticker:
 
 
 def _tally(stored: Stored) -> Tally:
-    _, _, org, workflow = stored.subject.split(".")
+    org, workflow = subjects.parse_tick(stored.subject)
     record: TickData | None = None
     try:
         event = decode_event(stored.payload)

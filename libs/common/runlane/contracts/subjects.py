@@ -28,6 +28,7 @@ RECORDER = "recorder"  # durable consumer of EVENTS
 DEFAULT_LANE = "0"
 ALL_REQUESTS = "runlane.request.>"
 ALL_DUE = "runlane.due.>"
+ALL_TICKS = "runlane.tick.>"
 ALL_CANCELS = "runlane.control.cancel.*"
 
 
@@ -70,6 +71,12 @@ def any_state(org: str, execution: str) -> str:
 def tick(org: str, workflow: str) -> str:
     """The fate of each cron tick of a workflow in an organisation."""
     return f"runlane.tick.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+
+
+def parse_tick(subject: str) -> tuple[str, str]:
+    """The organisation and workflow of a `tick(…)` subject."""
+    _, _, org, workflow = subject.split(".")
+    return org, workflow
 
 
 def live(filter_: str) -> str:

@@ -23,6 +23,8 @@ _PUT_TICK = dialect.insert_or_replace_older(ticks)
 _DELETES = [dialect.delete_at(t.c.execution_id, t.c.org) for t in (traces, transitions, payloads, executions)]
 _DELETE_TICK = dialect.delete_at(ticks.c.org, ticks.c.workflow, ticks.c.scheduled_for)
 
+#: A statement takes only so many parameters.
+_IDS_AT_ONCE = 1000
 _KNOWN = select(executions).where(executions.c.execution_id.in_(bindparam("ids", expanding=True)))
 
 
@@ -33,7 +35,7 @@ def apply(connection: Connection, events: Iterable[Stored]) -> None:
     """
     decoded = [(stored.sequence, decode_event(stored.payload)) for stored in events]
     decoded.sort(key=lambda numbered: numbered[0])
-    before = _known(connection, {event.subject for _, event in decoded if not isinstance(event, Ticked)})
+    before = _known(connection, list({event.subject for _, event in decoded if not isinstance(event, Ticked)}))
     records = {key: Record(**rows.summary_fields(row)) for key, row in before.items()}
     ticked: list[Row] = []
     for sequence, event in decoded:
@@ -61,10 +63,12 @@ def prune(connection: Connection, before: datetime, limit: int) -> int:
     return len(keys) + len(gone)
 
 
-def _known(connection: Connection, ids: set[str]) -> dict[Key, Row]:
-    if not ids:
-        return {}
-    return {(row[0], row[1]): tuple(row) for row in connection.execute(_KNOWN, {"ids": list(ids)})}
+def _known(connection: Connection, ids: Sequence[str]) -> dict[Key, Row]:
+    found: dict[Key, Row] = {}
+    for first in range(0, len(ids), _IDS_AT_ONCE):
+        asked = {"ids": ids[first : first + _IDS_AT_ONCE]}
+        found.update({(row[0], row[1]): tuple(row) for row in connection.execute(_KNOWN, asked)})
+    return found
 
 
 def _write(connection: Connection, before: dict[Key, Row], records: dict[Key, Record]) -> None:

@@ -1,0 +1,122 @@
+"""`ports.RecordStore` in memory: what `fold` says, with nothing in between. The oracle of the conformance tests."""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+from msgspec.structs import fields, replace
+
+from runlane.contracts.messages import Ticked, decode_event
+from runlane.contracts.records import (
+    ExecutionPage,
+    ExecutionQuery,
+    Record,
+    Summary,
+    Tick,
+    TickPage,
+    TickQuery,
+    fold,
+    tick_of,
+)
+from runlane.ports import Stored
+
+from .sql.cursors import read_cursor, write_cursor
+from .sql.moments import micros_of
+
+_T = TypeVar("_T")
+
+#: Where a row stands among others: a time in microseconds, then names.
+_Place = tuple[int, list[str]]
+
+
+class MemoryRecordStore:
+    """See `ports.RecordStore`. Forgets everything with its process."""
+
+    def __init__(self) -> None:
+        self._records: dict[tuple[str, str], Record] = {}
+        self._ticks: dict[tuple[str, str, datetime], tuple[int, Tick]] = {}
+
+    async def apply(self, events: Sequence[Stored]) -> None:
+        """Raises `msgspec.DecodeError` when one of them is no event; then nothing was applied."""
+        for sequence, event in [(stored.sequence, decode_event(stored.payload)) for stored in events]:
+            if isinstance(event, Ticked):
+                self._apply_tick(sequence, tick_of(event))
+                continue
+            key = (event.organization, event.subject)
+            folded = fold(self._records.get(key), sequence, event)
+            assert folded is not None  # only a tick has no record
+            self._records[key] = folded
+
+    async def get(self, org: str, execution_id: str) -> Record | None:
+        found = self._records.get((org, execution_id))
+        return found and replace(found, transitions=list(found.transitions), trace=list(found.trace))
+
+    async def find(self, query: ExecutionQuery) -> ExecutionPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        found = (_summary(record) for record in self._records.values() if _asked_for(record, query))
+        items, following = _page(found, _execution_place, query.after, 1, query.limit)
+        return ExecutionPage(items, following)
+
+    async def ticks(self, query: TickQuery) -> TickPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        found = (
+            tick
+            for _, tick in self._ticks.values()
+            if (query.orgs is None or tick.org in query.orgs) and query.workflow in (None, tick.workflow)
+        )
+        items, following = _page(found, _tick_place, query.after, 2, query.limit)
+        return TickPage(items, following)
+
+    async def prune(self, before: datetime, limit: int = 1000) -> int:
+        ended = [key for key, record in self._records.items() if record.completed_at and record.completed_at < before]
+        due = [key for key in self._ticks if key[2] < before]
+        for execution in ended[:limit]:
+            del self._records[execution]
+        for tick in due[:limit]:
+            del self._ticks[tick]
+        return len(ended[:limit]) + len(due[:limit])
+
+    async def ping(self) -> None:
+        return
+
+    def _apply_tick(self, sequence: int, tick: Tick) -> None:
+        key = (tick.org, tick.workflow, tick.scheduled_for)
+        known = self._ticks.get(key)
+        if known is None or known[0] < sequence:
+            self._ticks[key] = sequence, tick
+
+
+def _asked_for(record: Record, query: ExecutionQuery) -> bool:
+    queued_at = record.queued_at
+    return (
+        (query.orgs is None or record.org in query.orgs)
+        and query.workflow in (None, record.workflow)
+        and (not query.statuses or record.status in query.statuses)
+        and query.trigger in (None, record.trigger.kind)
+        and (query.tag is None or query.tag in record.tags)
+        and (query.queued_from is None or (queued_at is not None and queued_at >= query.queued_from))
+        and (query.queued_before is None or (queued_at is not None and queued_at < query.queued_before))
+    )
+
+
+def _summary(record: Record) -> Summary:
+    return Summary(**{field.name: getattr(record, field.name) for field in fields(Summary)})
+
+
+def _execution_place(summary: Summary) -> _Place:
+    return micros_of(summary.listed_at), [summary.execution_id]
+
+
+def _tick_place(tick: Tick) -> _Place:
+    return micros_of(tick.scheduled_for), [tick.org, tick.workflow]
+
+
+def _page(
+    found: Iterable[_T], place: Callable[[_T], _Place], after: str | None, names: int, limit: int
+) -> tuple[list[_T], str | None]:
+    last = None if after is None else read_cursor(after, names)
+    items = sorted((item for item in found if last is None or place(item) < last), key=place, reverse=True)
+    if len(items) <= limit:
+        return items, None
+    micros, texts = place(items[limit - 1])
+    return items[:limit], write_cursor(micros, *texts)
