@@ -207,15 +207,19 @@ async def test_what_passed_while_it_was_paused_is_not_made_up_for() -> None:
     assert fired(world) == ["03-02T09:00", "03-02T13:00"]
 
 
-async def test_an_organisation_that_was_off_when_the_scheduler_started_begins_when_it_is_on_again() -> None:
+@pytest.mark.parametrize("gone", [workflow_key("audit"), org_key("acme"), None])
+async def test_what_was_off_when_the_scheduler_started_begins_when_it_is_on_again(gone: str | None) -> None:
     world = World.starting("2026-03-02T08:30")
     world.put(ACME, manifest(schedule="0 * * * *"))
     await world.open()
     await world.at("2026-03-02T09:00")
-    world.put(Org(id="acme", name="Acme", disabled_workflows=["audit"]))
+    if gone is None:
+        world.put(Org(id="acme", name="Acme", disabled_workflows=["audit"]))
+    else:
+        world.remove(gone)
     await world.restart()
     await world.at("2026-03-02T12:10")
-    world.put(ACME)
+    world.put(ACME, manifest(schedule="0 * * * *"))
     await world.at("2026-03-02T12:11")
     await world.at("2026-03-02T13:00")
     assert fired(world) == ["03-02T09:00", "03-02T13:00"]

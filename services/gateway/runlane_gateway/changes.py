@@ -39,7 +39,7 @@ class Changes:
             next_change = self._next_change(key)
             entry = changed(known())
             try:
-                # Without a revision it is written unconditionally: the store refuses 0 for a key that was deleted before.
+                # Without a revision it is written whatever is there: for a deleted key the store would refuse 0.
                 await self.put(key, entry, expect=self._directory.revisions.get(key))
             except StateConflict:
                 await _at_most(next_change)

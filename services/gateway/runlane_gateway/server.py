@@ -81,7 +81,7 @@ class GatewayRoom:
             self._stopped.set()
 
     async def drain(self) -> None:
-        """Take no new connections and requests, let those that wait for an outcome have it in the time there is, close."""
+        """Take nothing new, let callers that wait have their outcome in the time there is, then close."""
         self._server.stop_listening()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._grace):

@@ -145,7 +145,7 @@ class Agenda:
             self._replan_workflow(manifest.name, now)
         for line in self._lines.values():
             if line.plan is None:
-                pass
+                line.timing = None  # when it gets a schedule again, that one begins then
         self._count()
 
     def _replan_workflow(self, workflow: str, at: datetime) -> None:

@@ -20,7 +20,7 @@ def read_cursor(cursor: str, names: int) -> tuple[int, list[str]]:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         micros, *found = msgspec.json.decode(text, type=list[int | str])
-    except (binascii.Error, ValueError):  # msgspec's errors are ValueErrors too
+    except (binascii.Error, msgspec.DecodeError, ValueError):
         raise _not_a_cursor() from None
     texts = [name for name in found if isinstance(name, str)]
     if not isinstance(micros, int) or abs(micros) > _LARGEST or not names == len(texts) == len(found):

@@ -1,0 +1,201 @@
+"""Takes events from the stream in batches, folds them into the record store and acknowledges them once they are there."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from msgspec import Struct
+
+from runlane.clock import Clock
+from runlane.contracts import subjects
+from runlane.errors import BusUnavailable, StoreUnavailable
+from runlane.ports import Bus, Delivery, RecordStore, Stored
+from runlane.telemetry import logger
+
+from .metrics import APPLIED, APPLY_SECONDS, BATCH_SIZE, LAG, PRUNED, UNRECORDABLE
+
+_log = logger(__name__)
+
+_BATCH = 500
+#: While one batch is being stored, the next ones are already on their way.
+_CAPACITY = 3 * _BATCH
+_LONGEST_RETENTION_DAYS = 36_500
+
+#: What folding or storing raises because of what an event holds, such as a time without a zone or a number too large.
+_SPOILED = (msgspec.DecodeError, TypeError, ValueError, ArithmeticError)
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How a recorder takes its time, in seconds."""
+
+    linger: float = 0.02
+    renew: float = 5.0
+    retry: float = 0.1
+    retry_at_most: float = 5.0
+    measure: float = 5.0
+    tidy: float = 3600.0
+
+
+class Recorder:
+    """The room (`runlane.service.Room`)."""
+
+    def __init__(
+        self, bus: Bus, store: RecordStore, clock: Clock, retention_days: float, pace: Pace | None = None
+    ) -> None:
+        self._bus, self._store, self._clock = bus, store, clock
+        self._retention = timedelta(days=min(retention_days, _LONGEST_RETENTION_DAYS))
+        self._pace = pace or Pace()
+        self._waiting: list[Delivery] = []
+        self._batch: list[Delivery] = []
+        self._arrived, self._full = asyncio.Event(), asyncio.Event()
+        self._draining, self._drained = asyncio.Event(), asyncio.Event()
+        self._store_problem: str | None = None
+
+    async def run(self) -> None:
+        """Record until drained. Raises `BusUnavailable` when the stream cannot be consumed."""
+        work = [self._record_all(), self._renew_leases(), self._measure_lag(), self._keep_tidy()]
+        tasks = [asyncio.create_task(part) for part in work]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Take nothing more, record and acknowledge what is here."""
+        for event in (self._draining, self._arrived, self._full):
+            event.set()
+        await self._drained.wait()
+
+    def problems(self) -> Mapping[str, str]:
+        found = {} if self._bus.connected else {"nats": "not connected"}
+        if self._store_problem is not None:
+            found["record store"] = self._store_problem
+        return found
+
+    async def _record_all(self) -> None:
+        await self._take_over()
+        consumption = await self._bus.consume(subjects.EVENTS, subjects.RECORDER, self._delivered, self._room)
+        while not self._draining.is_set():
+            await self._gather()
+            await self._record_batch()
+            consumption.pull()
+        await consumption.stop()
+        while self._waiting:
+            await self._record_batch()
+        self._drained.set()
+
+    async def _take_over(self) -> None:
+        """Fold in what an earlier recorder took and never acknowledged.
+
+        It comes again, but only when its leases end, and events after it come before that. Readers count on it that
+        an execution whose end is in the store is there as a whole.
+        """
+        lag = await self._bus.lag(subjects.EVENTS, subjects.RECORDER)
+        for filter_ in subjects.EVENT_SUBJECTS:
+            after, left = lag.floor, lag.unacknowledged
+            while left > 0:
+                page = await self._bus.read(subjects.EVENTS, filter_, after=after, limit=min(left, _BATCH))
+                if not page:
+                    break
+                await self._apply(page)
+                after, left = page[-1].sequence, left - len(page)
+
+    def _delivered(self, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+        self._arrived.set()
+        if len(self._waiting) >= _BATCH:
+            self._full.set()
+
+    def _room(self) -> int:
+        return max(0, _CAPACITY - len(self._waiting) - len(self._batch))
+
+    async def _gather(self) -> None:
+        """Wait for the first delivery, and then a little for a full batch."""
+        await self._arrived.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pace.linger):
+                await self._full.wait()
+
+    async def _record_batch(self) -> None:
+        self._batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+        if not self._waiting:
+            self._arrived.clear()
+        if len(self._waiting) < _BATCH:
+            self._full.clear()
+        now = datetime.now(UTC)
+        await self._apply([Stored(it.subject, it.sequence, it.payload, now) for it in self._batch])
+        for delivery in self._batch:
+            delivery.ack()
+        self._batch = []
+
+    async def _apply(self, events: Sequence[Stored]) -> None:
+        """Store them; what cannot be stored is found by halving and left out, so that it holds up nothing else."""
+        if not events:
+            return
+        try:
+            await self._persist(events)
+        except _SPOILED as problem:
+            if len(events) > 1:
+                half = len(events) // 2
+                await self._apply(events[:half])
+                await self._apply(events[half:])
+                return
+            UNRECORDABLE.inc()
+            left_out = events[0]
+            # Neither payload nor message: both may hold what nobody should read in a log.
+            _log.error(
+                "event left out of the records",
+                subject=left_out.subject,
+                sequence=left_out.sequence,
+                reason=type(problem).__name__,
+            )
+
+    async def _persist(self, events: Sequence[Stored]) -> None:
+        """Store them, however long the store is away."""
+        pause = self._pace.retry
+        while True:
+            try:
+                with APPLY_SECONDS.time():
+                    await self._store.apply(events)
+            except StoreUnavailable as problem:
+                self._note(problem.message)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, self._pace.retry_at_most)
+            else:
+                break
+        self._note(None)
+        APPLIED.inc(len(events))
+        BATCH_SIZE.observe(len(events))
+
+    def _note(self, problem: str | None) -> None:
+        if problem != self._store_problem:
+            log = _log.info if problem is None else _log.warning
+            log("record store", problem=problem)
+        self._store_problem = problem
+
+    async def _renew_leases(self) -> None:
+        while True:
+            await asyncio.sleep(self._pace.renew)
+            for delivery in (*self._batch, *self._waiting):
+                delivery.in_progress()
+
+    async def _measure_lag(self) -> None:
+        while True:
+            with suppress(BusUnavailable):
+                lag = await self._bus.lag(subjects.EVENTS, subjects.RECORDER)
+                LAG.set(lag.pending + lag.unacknowledged)
+            await asyncio.sleep(self._pace.measure)
+
+    async def _keep_tidy(self) -> None:
+        while True:
+            before = self._clock.now() - self._retention
+            with suppress(StoreUnavailable):  # whoever applies says so, and the next round catches up
+                while gone := await self._store.prune(before, _BATCH):
+                    PRUNED.inc(gone)
+            await asyncio.sleep(self._pace.tidy)

@@ -1,0 +1,118 @@
+"""The Context as a workflow sees it, over memory."""
+
+import asyncio
+
+import pytest
+
+from runlane import ConfigurationError, Context, SerializationError, ValidationError, workflow
+from runlane.testing import FakeContext
+
+
+@workflow(name="onboard_user", description="SPEC §9's example")
+async def onboard_user(context: Context, email: str, first_name: str, last_name: str) -> dict[str, object]:
+    graph = context.get_integration("msgraph")
+    user = await graph.create_user(email, first_name, last_name)
+    return {"success": True, "user_id": user["id"]}
+
+
+class Graph:
+    async def create_user(self, *_: str) -> dict[str, str]:
+        return {"id": "user-456"}
+
+
+async def test_a_decorated_workflow_is_called_like_any_function() -> None:
+    context = FakeContext(integrations={"msgraph": Graph()})
+    assert await onboard_user(context, email="t@example.com", first_name="T", last_name="U") == {
+        "success": True,
+        "user_id": "user-456",
+    }
+
+
+async def test_a_misspelt_name_fails() -> None:
+    with pytest.raises(AttributeError):
+        FakeContext().save_checkpiont("x", {})  # type: ignore[attr-defined]
+
+
+async def test_what_is_written_is_seen_sanitized() -> None:
+    context = FakeContext(secrets={"api_key": "very-secret-value"}, config={"region": "emea"})
+    secret = await context.get_secret("api_key")
+    context.log("info", f"using {secret}")
+    context.save_checkpoint("one", {"password": "hunter2hunter2", "user": "ada"})
+    context.set_variable("token", "tok-12345678")
+    context.set_variable("count", 3)
+    context.progress(150)
+    assert context.logs == [("info", "using [REDACTED]")]
+    assert context.checkpoints == {"one": {"password": "[REDACTED]", "user": "ada"}}
+    assert context.variables == {"token": "[REDACTED]", "count": 3}
+    assert context.get_variable("token") == "tok-12345678"
+    assert context.get_checkpoint("one") == {"password": "hunter2hunter2", "user": "ada"}
+    assert context.progresses == [100.0]
+    assert (context.get_config("region"), context.get_config("no", 1), context.has_config("no")) == ("emea", 1, False)
+
+
+async def test_a_missing_secret_says_how_to_set_it() -> None:
+    with pytest.raises(ConfigurationError, match="runlane secrets set api_key"):
+        await FakeContext().get_secret("api_key")
+    assert await FakeContext().get_secret("api_key", None) is None
+
+
+async def test_an_unknown_log_level_is_refused() -> None:
+    with pytest.raises(ValidationError, match="level"):
+        FakeContext().log("loud", "x")
+
+
+async def test_a_step_runs_once_and_each_use_of_a_name_counts_on_its_own() -> None:
+    context = FakeContext(steps={"work": {"n": 1}})
+    ran = []
+
+    async def work(n: int) -> dict[str, int]:
+        ran.append(n)
+        return {"n": n}
+
+    assert await context.step("work", work, 10) == {"n": 1}
+    assert await context.step("work", work, 20) == {"n": 20}
+    assert ran == [20]
+
+
+async def test_a_plain_function_may_be_a_step() -> None:
+    assert await FakeContext().step("add", lambda a, b: a + b, 1, 2) == 3
+
+
+async def test_a_step_that_fails_is_not_stored() -> None:
+    context = FakeContext()
+
+    async def broken() -> None:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        await context.step("once", broken)
+    assert context._memory.entries == []
+
+
+async def test_a_step_result_that_could_not_be_given_back_is_refused() -> None:
+    with pytest.raises(SerializationError):
+        await FakeContext().step("once", lambda: {"x": object()})
+
+
+async def test_sleeping_moves_the_clock_only() -> None:
+    context = FakeContext()
+    before = context.clock.now()
+    await context.sleep(86_400)
+    assert (context.clock.now() - before).total_seconds() == 86_400
+
+
+async def test_a_plain_workflow_may_run_awaitables_of_its_context() -> None:
+    context = FakeContext(secrets={"api_key": "s3cret-s3cret"})
+    context.bind_loop(asyncio.get_running_loop())
+    assert await asyncio.to_thread(lambda: context.run(context.get_secret("api_key"))) == "s3cret-s3cret"
+    with pytest.raises(RuntimeError, match="await"):
+        coroutine = context.get_secret("api_key")
+        try:
+            context.run(coroutine)
+        finally:
+            coroutine.close()
+
+
+def test_the_idempotency_key_is_the_same_for_the_same_execution_only() -> None:
+    first, second = FakeContext(), FakeContext()
+    assert first.idempotency_key == first.idempotency_key != second.idempotency_key
