@@ -1,7 +1,6 @@
-"""`python -m bench [--durability buffered|fsync] [--json FILE]`: the whole engine on this machine, one table of figures."""
+"""`python -m bench [--durability buffered|fsync] [--json FILE]`: the engine on this machine, one table."""
 
 import argparse
-import asyncio
 import json
 import os
 import platform

@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 load generator: keep-alive connections, one request at a time on each, as little of its own as can be."""
+"""A small HTTP/1.1 load generator: keep-alive connections, one request at a time on each, little work."""
 
 import asyncio
 import time

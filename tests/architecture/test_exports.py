@@ -1,4 +1,4 @@
-"""The author's door is a promise: what `from runlane import …` gives, and that it gives the same whatever was imported before."""
+"""The author's door is a promise: what `from runlane import …` gives, whatever was imported before."""
 
 import subprocess
 import sys

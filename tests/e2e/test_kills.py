@@ -1,12 +1,14 @@
 """kill -9 of every part in the middle of work: one complete record all the same."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.support.engine import Engine
+from tests.support.engine import Engine, alive
 from tests.support.eventually import eventually
 from tests.support.executions import finished, notes, submit
 
@@ -85,9 +87,6 @@ async def test_without_nats_new_work_is_refused_at_once_and_records_are_still_re
             return [item["status"] for item in page["executions"]] == ["Success"]
 
         await eventually(recorded)
-        import os
-        import signal
-
         [pid] = own_engine.pids("nats-server")
         os.kill(pid, signal.SIGSTOP)
         try:
@@ -113,4 +112,4 @@ async def test_nothing_is_left_running_after_a_stop(own_engine: Engine) -> None:
     ]
     assert len(pids) >= 6
     own_engine.stop()
-    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert [pid for pid in pids if alive(pid)] == []

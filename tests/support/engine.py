@@ -1,4 +1,4 @@
-"""The whole engine as a user starts it: `runlane up` in a subprocess, spoken to over HTTP, its processes killed by pid."""
+"""The whole engine as a user starts it: `runlane up` in a subprocess, spoken to over HTTP, killed by pid."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Engine:
                     return
             except (httpx.TransportError, FileNotFoundError):
                 pass
-            time.sleep(0.05)  # noqa: TID251
+            time.sleep(0.05)
         raise AssertionError(f"not ready within {within} s: {self.log()}")
 
     def stop(self, within: float = 60) -> None:
@@ -97,6 +97,11 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    return Path(f"/proc/{pid}").exists()
 
 
 def descendants(root: int) -> list[int]:

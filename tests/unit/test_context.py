@@ -105,12 +105,10 @@ async def test_a_plain_workflow_may_run_awaitables_of_its_context() -> None:
     context = FakeContext(secrets={"api_key": "s3cret-s3cret"})
     context.bind_loop(asyncio.get_running_loop())
     assert await asyncio.to_thread(lambda: context.run(context.get_secret("api_key"))) == "s3cret-s3cret"
+    coroutine = context.get_secret("api_key")
     with pytest.raises(RuntimeError, match="await"):
-        coroutine = context.get_secret("api_key")
-        try:
-            context.run(coroutine)
-        finally:
-            coroutine.close()
+        context.run(coroutine)
+    coroutine.close()
 
 
 def test_the_idempotency_key_is_the_same_for_the_same_execution_only() -> None:

@@ -1,12 +1,12 @@
 """Runlane: durable automation for IT service providers. The author's door: everything a workflow file imports.
 
-Most names are loaded when they are first asked for: the services import their parts of this package without paying for these.
+Most names are loaded when they are first asked for: services import their parts of this package without these.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Not on demand: importing the module `runlane.workflow` would bind the name `workflow` to it, and this rebinds it for good.
+# Not on demand: importing the module `runlane.workflow` binds the name `workflow` to it, and this rebinds it.
 from runlane.workflow import RetryPolicy, workflow
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Where time comes from. Everything that waits or stamps takes a `Clock`, so that tests move time instead of waiting."""
+"""Where time comes from. Everything that waits or stamps takes a `Clock`, so tests move time instead of waiting."""
 
 import time
 from datetime import UTC, datetime

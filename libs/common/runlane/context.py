@@ -139,7 +139,7 @@ class Context:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every run of this execution: give it to vendors that accept one, so that a retry changes nothing."""
+        """The same for every run of this execution: give it to vendors, so that a retry changes nothing."""
         return uuid.uuid5(uuid.NAMESPACE_OID, f"{self.org_id}/{self.execution_id}").hex
 
     # --- configuration, secrets, integrations ---------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Context:
         return default
 
     def get_integration(self, name: str) -> Any:
-        """The integration registered under `name`, one instance per execution; `ConfigurationError` if there is none."""
+        """The integration registered under `name`, one instance per execution; or `ConfigurationError`."""
         found = self._integrations.get(name)
         if found is None:
             found = self._integrations[name] = integration_class(name)(self)
@@ -215,7 +215,7 @@ class Context:
         text = None if message is None else self._short(message)
         return self._trace(ProgressEntry(at=self._clock.now(), percent=bounded, message=text))
 
-    def _track_integration_call(  # noqa: PLR0913  # the signature is SPEC §8's
+    def _track_integration_call(  # the signature is SPEC §8's
         self,
         integration: str,
         method: str,

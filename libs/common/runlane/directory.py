@@ -1,4 +1,4 @@
-"""The directory in memory: every service holds one, kept up to date by a `DirectoryStore` watch. No lookup leaves the process."""
+"""The directory in memory: every service holds one, kept up to date by a watch. No lookup leaves the process."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping

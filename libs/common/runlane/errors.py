@@ -1,4 +1,4 @@
-"""Every error of Runlane's own, in one tree. Authors raise the first branch; the gateway alone turns any of them into HTTP.
+"""Every error of Runlane's own, in one tree. Authors raise the first branch; the gateway alone turns them into HTTP.
 
 RunlaneError                     code, message, details
 ├── WorkflowException            ends an execution as Failed (SPEC §2)

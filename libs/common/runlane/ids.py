@@ -7,7 +7,7 @@ import uuid
 
 from runlane.errors import ValidationError
 
-#: Organisations, workflows and executions are subject tokens: nats-py itself would publish to a literal `*`, `>` or NUL.
+#: Organisations, workflows and executions are subject tokens: nats-py would publish to a literal `*`, `>` or NUL.
 TOKEN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 _NAMESPACE = uuid.UUID("6a1c2f6e-52f1-5d3a-9b0e-6f0d0a7f5a11")

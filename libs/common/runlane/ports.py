@@ -229,8 +229,8 @@ class Runtime(Protocol):
 class Suspend(BaseException):
     """Unwinds a workflow that waits without holding a slot.
 
-    Not an `Exception`: authors' `except Exception` must not stop it. Raised by a `Runtime`, caught by whoever called the
-    workflow; `until` None means until somebody resumes it.
+    Not an `Exception`: authors' `except Exception` must not stop it. Raised by a `Runtime`, caught by whoever called
+    the workflow; `until` None means until somebody resumes it.
     """
 
     def __init__(self, reason: str, until: datetime | None = None) -> None:

@@ -22,7 +22,7 @@ _HEADER_BYTES = 17
 
 
 class Sealer:
-    """Seals with the first key, opens with any: the first of `keys` is the current one, the others are being retired."""
+    """Seals with the first of `keys`, the current one; opens with any, the others being retired."""
 
     def __init__(self, *keys: bytes) -> None:
         if not keys or any(len(key) != 32 for key in keys):

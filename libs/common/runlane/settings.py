@@ -1,4 +1,4 @@
-"""What the environment tells a process, read once in its composition root and frozen. Each variable is `RUNLANE_` + the field."""
+"""What the environment tells a process, read once and frozen. Each variable is `RUNLANE_` and the field's name."""
 
 import os
 from collections.abc import Mapping

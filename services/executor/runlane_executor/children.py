@@ -1,7 +1,7 @@
 """The child processes of an executor: started warm, noticed at once when they die, ended when they must be.
 
-One spare child, imports done, waits to replace one that dies. A reload starts a new generation; the old one finishes what
-it runs on the code it began with.
+One spare child, imports done, waits to replace one that dies. A reload starts a new generation; the old one finishes
+what it runs on the code it began with.
 """
 
 import asyncio

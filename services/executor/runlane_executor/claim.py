@@ -61,7 +61,7 @@ class Claims:
         except StateConflict:
             return await self._resolve(request, message, lane, version)
 
-    def started(  # noqa: PLR0913
+    def started(
         self,
         request: Request,
         message: str,

@@ -39,7 +39,7 @@ class Endings:
         self._line, self._claims, self._clock, self._random = line, claims, clock, random
 
     async def end(self, execution: Execution, outcome: Returned | Raised | Paused) -> str:
-        """Write the next state, answer and acknowledge. Returns the new state's name for metrics, `fenced` if refused."""
+        """Write the next state, answer and acknowledge; the new state's name, `fenced` if it was refused."""
         rest = as_entries(await execution.trace.rest())
         now = self._clock.now()
         match outcome:

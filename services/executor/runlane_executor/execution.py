@@ -27,7 +27,7 @@ _entry_decoder: msgspec.json.Decoder[TraceEntry] = msgspec.json.Decoder(TraceEnt
 class Execution:
     """An execution in flight."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self, request: Request, delivery: Delivery, message: str, manifest: Manifest, claimed: Claimed, lane: str
     ) -> None:
         self.request, self.delivery, self.message = request, delivery, message

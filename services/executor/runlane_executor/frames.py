@@ -23,7 +23,7 @@ class _Frame(Struct, frozen=True, array_like=True):
 
 
 class Run(_Frame, frozen=True, array_like=True, tag="run"):
-    """Run a workflow. `parameters` is a JSON object; `config` is the organisation's when it changed since the last Run."""
+    """Run a workflow. `parameters` is a JSON object; `config` the organisation's, if it changed since the last Run."""
 
     identity: Identity
     parameters: bytes

@@ -4,16 +4,17 @@ It never runs authors' code, so nothing that code does can lose a lease.
 """
 
 import asyncio
+import builtins
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from runlane.clock import Clock
+from runlane.context import Identity
 from runlane.contracts import subjects
 from runlane.contracts.directory import Manifest, Org, secret_context
 from runlane.contracts.messages import Failure, Request, decode_request, parameters_context
-from runlane.context import Identity
 from runlane.directory import Directory
 from runlane.errors import (
     InternalServerError,
@@ -69,7 +70,7 @@ class Limits(msgspec.Struct, frozen=True):
 class Intake:
     """The executor as a `service.Room`."""
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         line: StateLine,
         directory: Directory,
@@ -111,7 +112,7 @@ class Intake:
             await consumption.stop()
         try:
             await asyncio.wait_for(self._until_idle(), self._limits.drain_grace)
-        except asyncio.TimeoutError:
+        except builtins.TimeoutError:
             _log.info("handing back what still runs", executions=len(self._running))
             for execution in list(self._running.values()):
                 self._stop(execution, "drained")

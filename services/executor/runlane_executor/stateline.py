@@ -11,9 +11,9 @@ from runlane.contracts.messages import (
     Event,
     Request,
     StateEvent,
-    TraceEntry,
     Traced,
     TracedData,
+    TraceEntry,
     decode_event,
     encode,
 )

@@ -19,7 +19,7 @@ from .auth import Authenticator
 from .parts import HEADERS, PRINCIPAL
 
 #: The only paths that answer without a key.
-OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/schedules"})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
 _requests = Counter("runlane_http_requests", "Requests answered.", ["door", "method", "status"])
 _seconds = Histogram(

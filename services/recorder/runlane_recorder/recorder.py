@@ -1,4 +1,4 @@
-"""Takes events from the stream in batches, folds them into the record store and acknowledges them once they are there."""
+"""Takes events from the stream in batches, folds them into the record store, acknowledges them once they are there."""
 
 import asyncio
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The workflows that the end-to-end tests run. `journal` names a file outside the engine in which they note what ran."""
+"""The workflows that the end-to-end tests run. `journal` names a file in which they note what ran."""
 
 import asyncio
 import os

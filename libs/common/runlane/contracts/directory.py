@@ -1,6 +1,6 @@
 """Entries of the directory: organisations, config, secrets, keys, workflow manifests, schedules.
 
-They live in one key-value bucket; a key is `{kind}.{…}`. Every service holds a watched copy in memory (`runlane.directory`).
+They live in one key-value bucket; a key is `{kind}.{…}`. Every service holds a watched copy (`runlane.directory`).
 """
 
 from datetime import datetime
@@ -69,7 +69,7 @@ class ApiKey(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """`retry_policy` as resolved: attempt n+1 waits `initial_delay * multiplier**(n-1)`, at most `max_delay`, ± jitter."""
+    """`retry_policy` as resolved: attempt n+1 waits initial_delay * multiplier**(n-1), at most max_delay, ± jitter."""
 
     max_attempts: int = 1
     backoff_multiplier: float = 2.0

@@ -199,8 +199,8 @@ class StartedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Started(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.started"):
     """An executor claimed it.
 
-    `request` is the work-queue message (`{stream}:{sequence}`) whose lease the run holds. `losses` counts how often a process
-    died under it; `reason` says why it was taken up again (`executor lost`, `child died`, `woke`), None at first.
+    `request` is the work-queue message (`{stream}:{sequence}`) whose lease the run holds. `losses` counts how often an
+    executor died under it; `reason` says why it was taken up again, None at first.
     """
 
     data: StartedData

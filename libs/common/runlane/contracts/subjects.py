@@ -1,6 +1,6 @@
 """Every stream, subject, consumer and bucket name of Runlane, and the only code that builds or reads one.
 
-Tokens are checked by `runlane.ids` before they get here and once more on the way in: nats-py would publish to `*` or `>`.
+Tokens are checked by `runlane.ids` before they get here and once more here: nats-py would publish to `*` or `>`.
 """
 
 from typing import NamedTuple
@@ -19,7 +19,7 @@ DELAYED_SUBJECTS = ("runlane.delayed.>", "runlane.due.>")
 EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>")
 DEAD_SUBJECTS = ("runlane.dead.>",)
 
-#: Stored events are republished under this prefix for whoever watches live: `runlane.live.{event subject without runlane.}`.
+#: Stored events are republished for whoever watches live: `runlane.live.{event subject without runlane.}`.
 LIVE = "runlane.live"
 
 EXECUTORS = "executors"  # durable consumer of REQUESTS, and of what became due on DELAYED
