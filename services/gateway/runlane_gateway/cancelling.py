@@ -37,6 +37,7 @@ class Canceller:
                 await self._bus.publish(_message(event, line, last), timeout=PUBLISH_SECONDS)
             except StateConflict:
                 continue
+            self._bus.send(subjects.cancel(record.execution_id), b"")
             self._waiters.ended(record.execution_id, encode(event))
             return
         raise Conflict("It moves on faster than it can be cancelled; try again.")
