@@ -4,7 +4,6 @@ Exits with 1 when anything is not as it should be, or when a process is left ove
 """
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -18,20 +17,22 @@ from typing import Any
 import httpx
 
 WORKFLOWS = Path(__file__).parent / "workflows"
-READY_SECONDS = 60
 STOP_SECONDS = 60
+LAST_SECONDS = 5  # for what was ended to be gone
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="runlane-demo-") as directory:
-        with engine(Path(directory) / "data") as ready, client(ready) as http:
-            synchronous(http)
-            asynchronous(http)
-            scheduled(http)
-            execution_id = onboarding(http)
-            title("The record")
-            show(succeeded(http.get(f"/executions/{execution_id}/record")))
-        leave_nothing_running(Path(directory) / "data")
+    with (
+        tempfile.TemporaryDirectory(prefix="runlane-demo-") as directory,
+        engine(Path(directory)) as ready,
+        client(ready) as http,
+    ):
+        synchronous(http)
+        asynchronous(http)
+        scheduled(http)
+        execution_id = onboarding(http)
+        title("The record")
+        show(succeeded(http.get(f"/executions/{execution_id}/record")))
     title("Done; everything was stopped.")
 
 
@@ -81,12 +82,12 @@ def onboarding(http: httpx.Client) -> str:
 
 
 @contextmanager
-def engine(data: Path) -> Iterator[dict[str, str]]:
+def engine(directory: Path) -> Iterator[dict[str, str]]:
     """`runlane up`, from its ready line to the end of its last process."""
     title("Starting nats-server, recorder, executor, scheduler and gateway")
     began = time.monotonic()
     command = [sys.executable, "-m", "runlane_cli.main", "up", "--json", "--port", "0"]
-    command += ["--data", str(data), "--workflows", str(WORKFLOWS)]
+    command += ["--data", str(directory / "data"), "--workflows", str(WORKFLOWS)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
@@ -95,9 +96,22 @@ def engine(data: Path) -> Iterator[dict[str, str]]:
         print(f"  ready after {time.monotonic() - began:.1f} s at {ready['url']}")
         yield ready
     finally:
-        process.send_signal(signal.SIGTERM)
-        code = process.wait(STOP_SECONDS)
+        services = family(process.pid)
+        code = stopped(process)
         check(code == 0, f"the engine was stopped (exit code {code})")
+        deadline = time.monotonic() + LAST_SECONDS
+        while (left := [pid for pid in services if runs(pid)]) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        check(not left, f"no process is left over {left}")
+
+
+def stopped(process: subprocess.Popen[str]) -> int:
+    process.send_signal(signal.SIGTERM)
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()  # everything below it ends with it
+        return process.wait()
 
 
 def client(ready: dict[str, str]) -> httpx.Client:
@@ -112,17 +126,29 @@ def succeeded(answer: httpx.Response) -> dict[str, Any]:
     return body
 
 
-def leave_nothing_running(data: Path) -> None:
-    """Where the system shows them: no process has the data directory in its environment or its command."""
-    left = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        try:
-            told = (entry / "environ").read_bytes() + (entry / "cmdline").read_bytes()
-        except OSError:
-            continue  # it ended just now, or is not ours
-        if str(data).encode() in told and int(entry.name) != os.getpid():
-            left.append(entry.name)
-    check(not left, f"no process is left over {left}")
+def family(root: int) -> set[int]:
+    """Every process below one, where the system shows them."""
+    parents = {int(entry.name): parent_of(entry) for entry in Path("/proc").glob("[0-9]*")}
+    found = {root}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {root}
+
+
+def parent_of(entry: Path) -> int:
+    return int(status(entry)[1])
+
+
+def runs(pid: int) -> bool:
+    return status(Path(f"/proc/{pid}"))[0] not in ("gone", "Z")
+
+
+def status(entry: Path) -> list[str]:
+    """State, parent and more of a process (proc(5))."""
+    try:
+        return (entry / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ["gone", "0"]
 
 
 def check(good: bool, what: str) -> None:

@@ -273,13 +273,13 @@ async def test_without_a_broker_a_call_is_refused_in_time_and_accepted_again_lat
         server.kill()
 
 
+@pytest.mark.parametrize("size", [716_700, 690_250])  # too large for both messages, and for the event alone
 async def test_what_fits_the_body_but_not_the_broker_is_refused_and_never_runs(
-    gateway: Gateway, client: httpx.AsyncClient, executor: Executor
+    client: httpx.AsyncClient, executor: Executor, size: int
 ) -> None:
-    limit = gateway.parts.settings.max_body
-    answer = await client.post("/workflows/slow", json={"x": "y" * (limit - 100)})
+    answer = await client.post("/workflows/slow", json={"x": "y" * size})
     assert (answer.status_code, answer.json()["error"]) == (413, "MessageTooLarge")
-    fits = await client.post("/workflows/slow", json={"x": "y" * (limit - 100 * 1024)})
+    fits = await client.post("/workflows/slow", json={"x": "y" * 600_000})
     assert fits.status_code == 202
     await eventually(lambda: executor.requests)
     assert [request.execution_id for request in executor.requests] == [fits.json()["executionId"]]
@@ -294,3 +294,21 @@ async def test_a_client_that_hangs_up_leaves_the_execution_alone(
     await eventually(lambda: executor.requests)
     answer = await client.get(f"/executions/{executor.requests[0].execution_id}")
     assert answer.json()["status"] == "Running"
+
+
+async def test_a_full_queue_refuses_and_leaves_nothing_queued_for_ever(client: httpx.AsyncClient, bus: NatsBus) -> None:
+    config = (await bus.api(f"STREAM.INFO.{subjects.REQUESTS}", None))["config"]
+    await bus.api(f"STREAM.UPDATE.{subjects.REQUESTS}", {**config, "max_bytes": 100_000})
+    accepted = []
+    for _ in range(20):
+        answer = await client.post("/workflows/slow", json={"x": "y" * 20_000})
+        if answer.status_code != 202:
+            break
+        accepted.append(answer.json()["executionId"])
+    assert (answer.status_code, answer.json()["error"], answer.headers["retry-after"]) == (503, "StorageFull", "1")
+    assert accepted
+    states = await bus.read(subjects.EVENTS, "runlane.event.*.*.*.state.*")
+    told = await bus.read(subjects.EVENTS, "runlane.event.*.*.*.queued")
+    (refused,) = {stored.subject.split(".")[4] for stored in told} - set(accepted)
+    assert [stored.subject.split(".")[4:] for stored in states] == [[refused, "state", "cancelled"]]
+    assert (await client.get(f"/executions/{refused}")).json()["status"] == "Cancelled"

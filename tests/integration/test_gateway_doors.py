@@ -271,6 +271,20 @@ async def test_operators_find_health_metrics_and_a_description(gateway: Gateway)
         assert reference.rpartition("/")[2] in document["components"]["schemas"], reference
 
 
+async def test_requests_are_counted_by_door_and_never_by_path(client: httpx.AsyncClient) -> None:
+    for path in (f"/executions/{'1' * 32}", f"/executions/{'1' * 32}/record", "/orgs/acme", "/nowhere/secret-path"):
+        await client.get(path)
+    text = (await client.get("/metrics")).text
+    for door, status in (
+        ("/executions/{id}", 404),
+        ("/executions/{id}/record", 404),
+        ("/orgs/{org}", 200),
+        ("unknown", 404),
+    ):
+        assert f'runlane_http_requests_total{{door="{door}",method="GET",status="{status}"}}' in text
+    assert "secret-path" not in text
+
+
 async def test_workflows_are_listed_with_their_schema_and_the_files_that_failed(
     gateway: Gateway, client: httpx.AsyncClient, admin: httpx.AsyncClient, bus: NatsBus
 ) -> None:

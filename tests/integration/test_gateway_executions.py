@@ -21,6 +21,7 @@ from runlane.contracts.messages import (
     StepEntry,
     VariableEntry,
 )
+from runlane.ports import Delivery
 from tests.support.eventually import eventually
 from tests.support.gateway_bus import PASSWORD, Executor, Gateway
 
@@ -154,6 +155,19 @@ async def test_the_store_and_the_stream_tell_the_same(
     assert await finished(client, execution_id) == from_stream
 
 
+async def test_what_the_store_lacks_is_taken_from_the_stream(
+    gateway: Gateway, bus: NatsBus, client: httpx.AsyncClient
+) -> None:
+    execution_id = await submit(client)
+    await record_all(gateway, bus)
+    late = Executor(bus, gateway.parts.sealer)
+    await late.start()
+    assert (await finished(client, execution_id))["status"] == "Success"
+    stale = await gateway.records.get("acme", execution_id)
+    assert stale is not None
+    assert stale.status == "Queued"
+
+
 async def test_without_the_store_the_stream_answers(gateway: Gateway, client: httpx.AsyncClient) -> None:
     gateway.records.away = True
     execution_id = await submit(client)
@@ -225,6 +239,21 @@ async def test_a_list_shows_what_was_recorded_and_pages(
     assert page["next"] == "more"
     assert "logs" not in page["executions"][0]
     assert (await client.get("/executions", params={"status": "Failed"})).json()["executions"] == []
+
+
+async def test_a_list_waits_for_a_recorder_that_is_behind(
+    gateway: Gateway, bus: NatsBus, client: httpx.AsyncClient
+) -> None:
+    execution_id = await submit(client)
+    arrived: list[Delivery] = []
+    await bus.consume(subjects.EVENTS, subjects.RECORDER, arrived.append, lambda: 100)
+    await eventually(lambda: arrived)
+    listing = asyncio.create_task(client.get("/executions"))
+    done, _ = await asyncio.wait({listing}, timeout=0.3)
+    assert not done
+    await record_all(gateway, bus)
+    arrived[0].ack()
+    assert [item["executionId"] for item in (await listing).json()["executions"]] == [execution_id]
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "limit=x", "status=Nope", "from=x", "surprise=1"])
@@ -368,6 +397,22 @@ async def test_a_stream_continues_after_the_last_event_in_the_middle_of_a_messag
     ]
     for position in range(len(told)):
         assert await stream(client, execution_id, told[position][0]) == told[position + 1 :]
+
+
+async def test_a_stream_of_a_running_execution_continues_in_the_middle_of_a_message(
+    client: httpx.AsyncClient, executor: Executor
+) -> None:
+    executor.holding = True
+    execution_id = await submit(client)
+    await eventually(lambda: executor.requests)
+    request = executor.requests[0]
+    claim = await bus_last(executor, request)
+    await executor.tell(request, claim, "t", *(LogEntry(AT, "info", text) for text in "abc"))
+    (traced,) = await executor.bus.read(subjects.EVENTS, f"runlane.event.acme.slow.{execution_id}.trace")
+    following = asyncio.create_task(stream(client, execution_id, f"{traced.sequence}-0"))
+    await executor.end(request, claim)
+    told = await asyncio.wait_for(following, 10)
+    assert [data.get("message", data.get("status")) for _, _, data in told] == ["b", "c", "Success"]
 
 
 async def test_events_that_have_left_the_stream_are_told_from_the_record(

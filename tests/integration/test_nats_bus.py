@@ -186,3 +186,12 @@ async def test_no_server_is_said_plainly() -> None:
         async with open_bus(Settings(nats_url="nats://user:hush@127.0.0.1:1"), "test"):
             pass
     assert "hush" not in str(problem.value)
+
+
+async def test_a_removed_key_can_be_created_anew(bus: NatsBus) -> None:
+    store = NatsDirectoryStore(bus)
+    await store.put("orgs.acme", b"1", expect=0)
+    with pytest.raises(StateConflict):
+        await store.put("orgs.acme", b"2", expect=0)
+    await store.delete("orgs.acme")
+    assert await store.put("orgs.acme", b"3", expect=0) > 0

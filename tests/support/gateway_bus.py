@@ -83,7 +83,10 @@ class MemoryRecords:
 
     async def get(self, org: str, execution_id: str) -> Record | None:
         self._check()
-        return self.records.get((org, execution_id))
+        found = self.records.get((org, execution_id))
+        if found is None:
+            return None
+        return msgspec.structs.replace(found, trace=list(found.trace), transitions=list(found.transitions))
 
     async def find(self, query: ExecutionQuery) -> ExecutionPage:
         self._check()

@@ -1,4 +1,4 @@
-"""For tests of records and of the recorder: events as their publishers write them, and a bus in memory that delivers them.
+"""For tests of records and the recorder: events as their publishers write them, and a bus in memory that delivers them.
 
 `tests/integration/test_recorder_over_nats.py` runs the recorder over the real one.
 """

@@ -40,6 +40,15 @@ def test_git_leaves_it_alone(data: DataDirectory) -> None:
     assert (data.path / ".gitignore").read_text() == "*\n"
 
 
+def test_a_directory_that_was_there_keeps_its_mode_and_its_gitignore(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    DataDirectory(tmp_path).create()
+
+    assert mode(tmp_path) == 0o755
+    assert not (tmp_path / ".gitignore").exists()
+
+
 def test_key_and_credentials_are_made_once(data: DataDirectory) -> None:
     data.ensure_master_key()
     made = data.master_key.read_text(), data.ensure_credentials()

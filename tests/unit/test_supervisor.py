@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import nats
 import pytest
 from nats.errors import Error as NatsError
@@ -125,6 +126,13 @@ async def test_a_service_that_keeps_dying_before_it_is_ready_is_given_up_with_th
 
     assert family.changes == 3
     assert service.pid is None
+
+
+async def test_a_service_that_cannot_even_be_started_is_given_up_with_the_reason(family: Family) -> None:
+    spec = msgspec.structs.replace(family.service(SERVES).spec, log=family.directory / "missing" / "fake.log")
+
+    with pytest.raises(CommandFailed, match="No such file or directory"):
+        await family.keep(spec).start()
 
 
 async def test_a_service_whose_settings_cannot_work_is_given_up_at_once(family: Family) -> None:

@@ -71,14 +71,14 @@ class DataDirectory:
     def create(self) -> None:
         """Make it, readable for its owner alone, if it is not there."""
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not self.path.is_dir():
+                self.path.mkdir(mode=0o700, parents=True)
+                # Keys lie here: they must not be committed by accident.
+                (self.path / ".gitignore").write_text("*\n", encoding="utf-8")
             (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
             self.nats.mkdir(mode=0o700, exist_ok=True)
         except OSError as problem:
             raise CommandFailed(f"The data directory {self.path} cannot be made: {problem.strerror}.", USAGE) from None
-        ignore = self.path / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="utf-8")  # keys lie here: they must not be committed by accident
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -35,8 +35,6 @@ def main() -> None:
     except CommandFailed as problem:
         print(f"runlane: {problem.message}", file=sys.stderr)
         raise SystemExit(problem.exit_code) from None
-    except BrokenPipeError:
-        raise SystemExit(1) from None  # whoever read our output has gone
 
 
 @app.command()

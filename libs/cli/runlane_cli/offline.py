@@ -15,7 +15,6 @@ from runlane.contracts.directory import ApiKey, Entry, Org
 from runlane.directory import api_key_key, org_key
 from runlane.errors import StateConflict
 from runlane.settings import Settings
-from runlane.telemetry import configure_logging
 
 from .datadir import Credentials
 
@@ -33,8 +32,6 @@ ORG_PERMISSIONS = [
 async def bootstrap(settings: Settings, credentials: Credentials) -> None:
     """Enter the organisation and both keys, each only if nothing was ever entered there: what an administrator removed
     stays removed. Raises `BusUnavailable`."""
-    # Its own log lines would mix with what the user sees here; what goes wrong is raised.
-    configure_logging("up", msgspec.structs.replace(settings, log_level="error"))
     async with open_bus(settings, "up") as bus:
         store = NatsDirectoryStore(bus)
         for key, entry in _first_entries(credentials).items():

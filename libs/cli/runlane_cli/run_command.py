@@ -48,16 +48,13 @@ def run(gateway: Gateway, name: str, options: RunOptions) -> None:
 
 def wait_and_print(gateway: Gateway, execution_id: str, timeout: float | None, *, as_json: bool) -> None:
     """Follow an execution to its end and print its result on stdout (the whole of it with `as_json`)."""
-    if as_json:
-        status = follow(gateway, execution_id, _show_nothing, timeout)
-    else:
-        console(stderr=True).print(f"Execution {execution_id}")
-        with LiveLines() as lines:
-            status = follow(gateway, execution_id, lines.show, timeout)
+    go_on = f"Go on watching: runlane executions tail {execution_id}"
+    try:
+        status = _watch(gateway, execution_id, timeout, live=not as_json)
+    except KeyboardInterrupt:
+        raise CommandFailed(f"It goes on without you. {go_on}", STILL_RUNNING) from None
     if status is None:
-        raise CommandFailed(
-            f"It still runs after {timeout:g} s. Go on watching: runlane executions tail {execution_id}", STILL_RUNNING
-        )
+        raise CommandFailed(f"It still runs after {timeout:g} s. {go_on}", STILL_RUNNING)
     print_outcome(gateway.get(f"/executions/{escaped(execution_id)}"), as_json=as_json)
 
 
@@ -70,6 +67,14 @@ def print_outcome(execution: Mapping[str, Any], *, as_json: bool) -> None:
     if execution["status"] != "Success":
         reason = f"{execution.get('error') or execution['status']}: {execution.get('message') or 'no message'}"
         raise CommandFailed(f"{execution['workflowName']} did not succeed. {reason}", FAILED)
+
+
+def _watch(gateway: Gateway, execution_id: str, timeout: float | None, *, live: bool) -> str | None:
+    if not live:
+        return follow(gateway, execution_id, _show_nothing, timeout)
+    console(stderr=True).print(f"Execution {execution_id}")
+    with LiveLines() as lines:
+        return follow(gateway, execution_id, lines.show, timeout)
 
 
 def _show_nothing(event: str, data: Mapping[str, Any]) -> None:

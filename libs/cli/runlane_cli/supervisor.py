@@ -75,21 +75,25 @@ class Service:
         loop, deaths = asyncio.get_running_loop(), 0
         while not self._stopping.is_set():
             began = loop.time()
-            code = await self._run_once(ready)
+            code, reason = await self._run_once(ready)
             if self._stopping.is_set():
                 break
             deaths += 1
             if not ready.done() and (code == _SETTINGS_CANNOT_WORK or deaths == _DEATHS_BEFORE_READY):
-                ready.set_exception(self._failure(describe_exit(code)))
+                ready.set_exception(self._failure(reason))
                 return
-            self._tell(f"{self.spec.name} ended ({describe_exit(code)}); starting it again")
+            self._tell(f"{self.spec.name} ended ({reason}); starting it again")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._pauses.after(loop.time() - began))
         if not ready.done():
             ready.set_exception(CommandFailed(f"{self.spec.name} was stopped before it was ready."))
 
-    async def _run_once(self, ready: asyncio.Future[None]) -> int:
-        process = await ServiceProcess.start(self.spec)
+    async def _run_once(self, ready: asyncio.Future[None]) -> tuple[int | None, str]:
+        """Its exit code and how it ended; no code where it could not even be started, for want of memory or disk."""
+        try:
+            process = await ServiceProcess.start(self.spec)
+        except OSError as problem:
+            return None, str(problem)
         self._process = process
         if self._stopping.is_set():
             process.terminate()  # asked to stop while it was being started
@@ -97,7 +101,8 @@ class Service:
         try:
             if await process.ready() and not ready.done():
                 ready.set_result(None)
-            return await process.wait()
+            code = await process.wait()
+            return code, describe_exit(code)
         finally:
             self._process = None
 

@@ -12,6 +12,7 @@ import msgspec
 
 from runlane.errors import RunlaneError
 from runlane.settings import Settings, read_settings
+from runlane.telemetry import configure_logging
 
 from .datadir import Credentials, DataDirectory
 from .engine import Engine, EngineOptions
@@ -37,6 +38,8 @@ def up(options: EngineOptions, *, as_json: bool, verbose: bool) -> None:
     with data.locked():
         if settings.master_key is None and settings.master_key_file is None:
             data.ensure_master_key()
+        # Log lines of ours would mix with what the user reads here; what goes wrong is raised.
+        configure_logging("up", msgspec.structs.replace(settings, log_level="error"))
         engine = Engine(options, settings, data, _tell)
         asyncio.run(_run(engine, options, data, settings, as_json=as_json, verbose=verbose))
 
@@ -93,8 +96,9 @@ class _StopSignals:
     def __init__(self) -> None:
         self.first, self.second = asyncio.Event(), asyncio.Event()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-                asyncio.get_running_loop().add_signal_handler(number, self._received)
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
+            asyncio.get_running_loop().add_signal_handler(number, self._received)
 
     def _received(self) -> None:
         (self.second if self.first.is_set() else self.first).set()

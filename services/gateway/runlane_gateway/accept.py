@@ -62,7 +62,6 @@ class Acceptor:
 
     def __init__(self, bus: Bus, sealer: Sealer, clock: Clock, name: str) -> None:
         self._bus, self._sealer, self._clock = bus, sealer, clock
-        self._redactor = Redactor()
         self._source = f"/runlane/gateway/{name}"
         self.last_sequence = 0
 
@@ -115,7 +114,7 @@ class Acceptor:
         sealed, shown = None, _NOTHING
         if submission.parameters:
             sealed = self._sealer.seal(_encode(submission.parameters), parameters_context(org, execution_id))
-            shown = Raw(self._redactor.sanitized(submission.parameters).json)
+            shown = Raw(Redactor().sanitized(submission.parameters).json)
         request = self._request_message(submission, self._request(submission, sealed, now), submission.run_at)
         return request, self._queued_message(submission, shown, sealed, now)
 

@@ -22,8 +22,6 @@ from runlane.contracts.messages import (
 from runlane.contracts.records import Record, Summary
 from runlane.redaction import Redactor
 
-_redactor = Redactor()
-
 
 def poll_url(execution_id: str) -> str:
     """Where an execution can be looked at."""
@@ -298,5 +296,5 @@ def _variables(trace: Iterable[TraceEntry]) -> dict[str, Raw]:
 
 
 def _shortened(result: Raw) -> str:
-    shortened: bytes = _redactor.sanitized(msgspec.json.decode(result)).json
+    shortened: bytes = Redactor().sanitized(msgspec.json.decode(result)).json
     return shortened.decode()

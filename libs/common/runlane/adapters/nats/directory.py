@@ -8,6 +8,7 @@ from typing import Any
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.puller import NatsDelivery
 from runlane.adapters.nats.topology import DIRECTORY_PREFIX, DIRECTORY_STREAM
+from runlane.errors import StateConflict
 
 
 class NatsDirectoryStore:
@@ -17,7 +18,14 @@ class NatsDirectoryStore:
         self._bus = bus
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
-        return await self._store(key, value, {}, expect)
+        try:
+            return await self._store(key, value, {}, expect)
+        except StateConflict:
+            # A key that was removed has no value, yet its marker has a revision.
+            marker = await self._bus.last(DIRECTORY_STREAM, DIRECTORY_PREFIX + key) if expect == 0 else None
+            if marker is None or marker.payload:
+                raise
+            return await self._store(key, value, {}, marker.sequence)
 
     async def delete(self, key: str) -> None:
         await self._store(key, b"", {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}, None)

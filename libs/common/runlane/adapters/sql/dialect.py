@@ -4,6 +4,7 @@ Only SQLite is spoken so far; another dialect is added here and nowhere else.
 """
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,8 @@ def open_engine(url: URL, *, writing: bool, connections: int, fsync: bool, busy_
     engine = create_engine(url, pool_size=connections, max_overflow=0, hide_parameters=True)
     pragmas = [f"busy_timeout={int(busy_seconds * 1000)}"]
     if writing:
-        # WAL lets readers go on while somebody writes. NORMAL may lose the last commits when power fails, never more.
-        pragmas += ["journal_mode=WAL", f"synchronous={'FULL' if fsync else 'NORMAL'}"]
+        # NORMAL may lose the last commits when power fails, never more.
+        pragmas += [f"synchronous={'FULL' if fsync else 'NORMAL'}"]
     else:
         pragmas += ["query_only=ON"]
 
@@ -66,6 +67,8 @@ def open_engine(url: URL, *, writing: bool, connections: int, fsync: bool, busy_
         connection.isolation_level = None  # the driver begins nothing by itself
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
+        if writing:
+            _write_ahead(connection, busy_seconds)
 
     @event.listens_for(engine, "begin")
     def _begun(connection: object) -> None:
@@ -115,9 +118,17 @@ def unavailable(problem: DBAPIError) -> StoreUnavailable | None:
     return StoreUnavailable(f"The record store cannot answer: {reason}.")
 
 
-def is_busy(problem: DBAPIError) -> bool:
-    """Whether trying again in a moment may help."""
-    return str(getattr(problem.orig, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
+def _write_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Let readers go on while somebody writes. SQLite does not wait for locks here, and two may begin at once."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def delete_at(*key: Column[Any]) -> str:
