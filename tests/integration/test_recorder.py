@@ -100,7 +100,7 @@ async def test_nothing_is_acknowledged_before_it_is_stored_and_no_more_taken_tha
     async with recording(bus, store) as recorder:
         await eventually(lambda: store.refusals > 5)
         assert bus.acknowledged == []
-        bus.store(*stored([Story("one more").queued()], 3001))
+        bus.store(*stored([Story("one-more").queued()], 3001))
         assert len(bus.deliveries) == 1500
         assert recorder.problems() == {"record store": "gone fishing"}
         store.away = False

@@ -95,7 +95,7 @@ class LiveLines:
     def show(self, event: str, data: Mapping[str, Any]) -> None:
         """One event of the live tail."""
         label, text = _line(event, data)
-        line = Text(f"{_clock(data.get('timestamp'))} ", style="dim")
+        line = Text().append(f"{_clock(data.get('timestamp'))} ", style="dim")
         line.append(f"{label:<10} ", style=_STYLE_OF.get(label, "blue"))
         line.append(printable(text))
         self._console.print(line, soft_wrap=True)

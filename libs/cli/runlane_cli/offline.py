@@ -4,7 +4,6 @@ The only module of the command line that names an adapter.
 """
 
 import hashlib
-from contextlib import suppress
 
 import msgspec
 
@@ -13,7 +12,6 @@ from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.clock import SystemClock
 from runlane.contracts.directory import ApiKey, Entry, Org
 from runlane.directory import api_key_key, org_key
-from runlane.errors import StateConflict
 from runlane.settings import Settings
 
 from .datadir import Credentials
@@ -34,9 +32,12 @@ async def bootstrap(settings: Settings, credentials: Credentials) -> None:
     stays removed. Raises `BusUnavailable`."""
     async with open_bus(settings, "up") as bus:
         store = NatsDirectoryStore(bus)
+        # Removed keys are told too; `expect=0` alone would not do, a removed key counts as new there.
+        seen: set[str] = set()
+        await store.watch(lambda key, value, revision: seen.add(key))
         for key, entry in _first_entries(credentials).items():
-            with suppress(StateConflict):
-                await store.put(key, msgspec.json.encode(entry), expect=0)
+            if key not in seen:
+                await store.put(key, msgspec.json.encode(entry))
 
 
 def _first_entries(credentials: Credentials) -> dict[str, Entry]:

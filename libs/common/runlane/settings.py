@@ -56,7 +56,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def record_store_url(self) -> str:
         """The SQLAlchemy URL of the record store: SQLite in the data directory unless told otherwise."""
-        return self.database_url or f"sqlite+aiosqlite:///{self.data_dir.resolve() / 'records.db'}"
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'records.db'}"
 
     def sealer(self) -> Sealer:
         """The sealer of this installation; raises `ConfigurationError` when there is no usable master key."""

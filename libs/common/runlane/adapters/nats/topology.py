@@ -1,5 +1,6 @@
 """The streams and consumers as they should be; every service makes sure of them when it starts."""
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from runlane.contracts import subjects
@@ -124,4 +125,12 @@ async def start_afresh(bus: "NatsBus", settings: Settings) -> None:
     """Delete every stream, and with it every deduplication memory, and create them anew: for tests."""
     for stream in _streams(settings):
         await bus.api(f"STREAM.DELETE.{stream['name']}", None)
-    await ensure_topology(bus, settings)
+    for attempt in range(20):
+        try:
+            await ensure_topology(bus, settings)
+            break
+        except BusUnavailable:
+            # The server still removes the old files in the background, and refuses the new ones meanwhile.
+            if attempt == 19:
+                raise
+            await asyncio.sleep(0.05)
