@@ -56,6 +56,13 @@ def alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if "\nState:\tZ" not in status(pid)]
 
 
+def nobody_of(pids: list[int]) -> bool:
+    """True when none of them runs; says which do."""
+    left = {pid: Path(f"/proc/{pid}/cmdline").read_bytes()[-60:] + status(pid).encode()[:200] for pid in alive(pids)}
+    assert not left, left
+    return True
+
+
 def status(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/status").read_text()
@@ -133,7 +140,7 @@ async def test_kill_9_of_the_supervisor_ends_everything_even_code_that_blocks(en
 
     engine.kill()
 
-    await eventually(lambda: not alive(family))
+    await eventually(lambda: nobody_of(family))
 
 
 async def test_a_second_ctrl_c_ends_everything_at_once(engine: Engine, tmp_path: Path) -> None:
@@ -151,7 +158,7 @@ async def test_a_second_ctrl_c_ends_everything_at_once(engine: Engine, tmp_path:
     process.send_signal(signal.SIGINT)
 
     assert await eventually(lambda: process.poll() is not None)
-    await eventually(lambda: not alive(family))
+    await eventually(lambda: nobody_of(family))
 
 
 async def test_a_service_that_dies_comes_back_and_the_state_file_knows_it(engine: Engine) -> None:
