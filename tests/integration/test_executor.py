@@ -185,7 +185,7 @@ async def test_a_dead_child_is_replaced_and_its_work_taken_up(intake: Intake, ca
     for request in requests:
         await caller.submit(request)
     await eventually(lambda: journal.exists() and journal.read_text().count("gate") == 4)
-    for child in list(intake.children._working):
+    for child in list(intake.runs.children._working):
         os.kill(child.pid, signal.SIGKILL)
     gate.touch()
     for request in requests:
@@ -210,6 +210,6 @@ async def test_a_fenced_run_can_write_nothing_more(intake: Intake, caller: Clien
     )
     sequence = await caller.bus.publish(usurped)
     gate.touch()
-    await eventually(lambda: not intake._running)
+    await eventually(lambda: not intake.runs.running)
     after = await caller.bus.read(subjects.EVENTS, subjects.all_events("acme", request.execution_id), after=sequence)
     assert after == []

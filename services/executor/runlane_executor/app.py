@@ -21,6 +21,7 @@ from runlane_executor.claim import Claims
 from runlane_executor.endings import Endings
 from runlane_executor.intake import Intake, Limits
 from runlane_executor.manifests import publish_manifests
+from runlane_executor.runs import Runs, Tools
 from runlane_executor.stateline import StateLine
 
 _log = logger(__name__)
@@ -38,11 +39,12 @@ async def open_room(settings: Settings) -> AsyncIterator[Intake]:
         line = StateLine(bus, f"executor-{uuid.uuid4().hex[:12]}")
         claims = Claims(line, clock)
         endings = Endings(line, claims, clock, random.random)
-        limits = Limits(settings.executor_slots, settings.stop_grace, max(1.0, settings.drain_grace - 10))
-        intake = Intake(line, directory, sealer, claims, endings, clock, limits)
+        runs = Runs(Tools(line, claims, endings, directory, sealer, clock, settings.stop_grace))
         root, origin = str(settings.workflows.resolve()), settings.workflows_origin
-        children = Children(root, origin, settings.executor_children, intake.heard, intake.died)
-        intake.children = children
+        children = Children(root, origin, settings.executor_children, runs.heard, runs.died)
+        runs.children = children
+        limits = Limits(settings.executor_slots, max(1.0, settings.drain_grace - 10))
+        intake = Intake(bus, claims, endings, runs, clock, limits)
         try:
             await children.start()
             await publish_manifests(directory, store, children, origin)

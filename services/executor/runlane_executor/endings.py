@@ -55,10 +55,10 @@ class Endings:
             await self.settle(execution)
             return "fenced"
         if isinstance(event, Retrying | Suspended):
-            await self._claims.ask_again(execution.request, event, sequence, execution.lane)
+            await self._claims.ask_again(execution.request, event, sequence, execution.lease.lane)
         else:
             self.answer(execution.request, encode(event))
-        execution.delivery.ack()
+        execution.lease.delivery.ack()
         return type(event).__name__.lower()
 
     async def settle(self, execution: Execution) -> None:
@@ -66,7 +66,14 @@ class Endings:
         found = await self._line.last(execution.request)
         if found is not None and isinstance(found[1], TerminalEvent):
             self.answer(execution.request, found[0].payload)
-            execution.delivery.ack()
+            execution.lease.delivery.ack()
+
+    async def hand_back(self, execution: Execution) -> str:
+        """This executor is ending: what was traced is stored, the message goes to another."""
+        execution.trace.flush()
+        await execution.trace.rest()
+        execution.lease.delivery.nak()
+        return "handed_back"
 
     def answer(self, request: Request, terminal: bytes) -> None:
         """Tell the waiting caller, if there is one. What it is told is what is stored."""

@@ -24,17 +24,34 @@ _BATCH_BYTES = 256 * 1024
 _entry_decoder: msgspec.json.Decoder[TraceEntry] = msgspec.json.Decoder(TraceEntry)
 
 
+class Lease:
+    """A work-queue message that this executor holds on to. Delivered again to us, it is still ours."""
+
+    def __init__(self, stream: str, delivery: Delivery) -> None:
+        self.key = (stream, delivery.sequence)
+        self.delivery = delivery
+
+    @property
+    def message(self) -> str:
+        """What names the message in the state line: a sequence alone would mean two messages of two streams."""
+        return f"{self.key[0]}:{self.key[1]}"
+
+    @property
+    def lane(self) -> str:
+        return self.delivery.subject.split(".")[2]
+
+
 class Execution:
     """An execution in flight."""
 
-    def __init__(
-        self, request: Request, delivery: Delivery, message: str, manifest: Manifest, claimed: Claimed, lane: str
-    ) -> None:
-        self.request, self.delivery, self.message = request, delivery, message
-        self.manifest, self.claimed, self.lane = manifest, claimed, lane
+    def __init__(self, request: Request, lease: Lease, manifest: Manifest, claimed: Claimed) -> None:
+        self.request, self.lease = request, lease
+        self.manifest, self.claimed = manifest, claimed
         self.child: Child | None = None
+        self.crashes = 0
         self.stop_reason: str | None = None
         self.timeout: asyncio.TimerHandle | None = None
+        self.over = asyncio.Event()
         self.trace: TraceBuffer
 
     @property

@@ -35,6 +35,9 @@ async def _outcome(spec: WorkflowSpec, parameters: bytes, context: Context, runt
         # Values under secret names are masked from now on, wherever the code writes them.
         context.redactor.sanitized(given)
         result = await _invoke(spec, context, spec.bind(given), runtime)
+        if runtime.suspended is not None:
+            # The code swallowed what was to unwind it (a bare `except:`); it waits all the same.
+            return Paused(execution_id, runtime.suspended.reason, runtime.suspended.until)
         return Returned(execution_id, context.redactor.redacted(result).json)
     except Suspend as pause:
         return Paused(execution_id, pause.reason, pause.until)

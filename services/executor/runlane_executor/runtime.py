@@ -51,6 +51,7 @@ class PipeRuntime:
         self._number = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.stopping = False
+        self.suspended: Suspend | None = None
 
     def trace(self, entry: TraceEntry, true_value: bytes | None = None) -> Awaitable[None]:
         self._number += 1
@@ -81,7 +82,8 @@ class PipeRuntime:
     async def sleep(self, until: datetime) -> None:
         seconds = (until - datetime.now(UTC)).total_seconds()
         if seconds > _SHORT_SLEEP_SECONDS:
-            raise Suspend("sleep", until)
+            self.suspended = Suspend("sleep", until)
+            raise self.suspended
         if seconds > 0:
             await asyncio.sleep(seconds)
 

@@ -1,0 +1,290 @@
+"""The executions that run here: handed to children, stopped, taken up again, ended. `intake` brings them."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from runlane.clock import Clock
+from runlane.context import Identity
+from runlane.contracts.directory import Org, secret_context
+from runlane.contracts.messages import Failure, Request, parameters_context
+from runlane.directory import Directory
+from runlane.errors import InternalServerError, RunlaneError, SealBroken, StateConflict, TimeoutError, WorkerCrashed
+from runlane.sealing import Sealer
+from runlane.telemetry import logger
+from runlane_executor import metrics
+from runlane_executor.children import Child, Children
+from runlane_executor.claim import Claimed, Claims
+from runlane_executor.endings import Endings
+from runlane_executor.execution import Execution, Lease, TraceBuffer
+from runlane_executor.frames import (
+    Awaited,
+    Outcome,
+    Paused,
+    Raised,
+    Returned,
+    Run,
+    SecretAnswer,
+    SecretAsked,
+    Stop,
+    Stopped,
+    ToIntake,
+    Trace,
+)
+from runlane_executor.journal import load_journal
+from runlane_executor.stateline import StateLine
+
+_log = logger(__name__)
+
+#: So many children may die under one execution before it fails as WorkerCrashed.
+MAX_CRASHES = 3
+
+
+class Tools(msgspec.Struct, frozen=True):
+    """What runs are made with."""
+
+    line: StateLine
+    claims: Claims
+    endings: Endings
+    directory: Directory
+    sealer: Sealer
+    clock: Clock
+    stop_grace: float
+
+
+class Runs:
+    """All executions in flight in this executor. `released` is told each lease that is let go of."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.running: dict[str, Execution] = {}
+        self.children: Children
+        self.released: Callable[[Lease], None]
+
+    def add(self, execution: Execution) -> None:
+        """It was claimed: from here on it is looked after."""
+        execution.trace = self._trace_buffer(execution)
+        self.running[execution.id] = execution
+
+    def background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside everything else; it must see to its own exceptions."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # --- starting ----------------------------------------------------------------------------------------------------
+
+    async def start(self, execution: Execution, quarantine: bool = False) -> None:
+        """Hand it to a child, with its journal if it got somewhere before; alone in it under `quarantine`."""
+        tools, request = self._tools, execution.request
+        journal = await load_journal(tools.line.bus, tools.sealer, request) if execution.claimed.resumed else None
+        try:
+            parameters = self._parameters(request)
+        except SealBroken as problem:
+            _log.error("parameters cannot be opened", execution_id=execution.id, reason=problem.message)
+            self.fail(execution, InternalServerError())
+            return
+        child = None if quarantine else self.children.pick()
+        child = child or await self.children.alone()
+        if execution.stop_reason is not None:  # stopped while it was being prepared
+            self._finish(execution, Stopped(execution.id))
+            return
+        execution.child = child
+        self._arm_timeout(execution)
+        child.run(Run(self._identity(execution), parameters, journal), tools.directory.config(request.org))
+
+    def fail(self, execution: Execution, error: RunlaneError) -> None:
+        """End it with an error of the engine's."""
+        self._finish(execution, _raised(execution, error))
+
+    def _parameters(self, request: Request) -> bytes:
+        if request.sealed_parameters is None:
+            return b"{}"
+        context = parameters_context(request.org, request.execution_id)
+        return self._tools.sealer.open(request.sealed_parameters, context)
+
+    def _identity(self, execution: Execution) -> Identity:
+        request = execution.request
+        org = self._tools.directory.org(request.org) or Org(id=request.org, name=request.org)
+        return Identity(
+            execution_id=request.execution_id,
+            workflow=request.workflow,
+            org_id=org.id,
+            org_name=org.name,
+            tenant_id=org.tenant_id,
+            caller=request.caller,
+            trigger=request.trigger,
+            attempt=request.attempt,
+            resumed=execution.claimed.resumed,
+        )
+
+    def _trace_buffer(self, execution: Execution) -> TraceBuffer:
+        line, sealer, claim = self._tools.line, self._tools.sealer, execution.claimed.sequence
+        return TraceBuffer(line, sealer, execution.request, claim, lambda: self.stop(execution, "fenced"))
+
+    def _arm_timeout(self, execution: Execution) -> None:
+        manifest = execution.manifest
+        spent = (self._tools.clock.now() - execution.claimed.first_started_at).total_seconds()
+        seconds = max(0.0, min(manifest.timeout_seconds, manifest.max_duration_seconds - spent))
+        execution.end_timer()
+        execution.timeout = asyncio.get_running_loop().call_later(seconds, self.stop, execution, "timed out")
+
+    # --- what children say -------------------------------------------------------------------------------------------
+
+    def heard(self, child: Child, frame: ToIntake) -> None:
+        """A frame from a child."""
+        match frame:
+            case Trace(execution_id=execution_id):
+                if execution_id in self.running:
+                    self.running[execution_id].trace.add(frame)
+            case Awaited(execution_id=execution_id, number=number):
+                if execution_id in self.running:
+                    self.running[execution_id].trace.awaited(number, child)
+            case SecretAsked():
+                child.pipe.send(self._secret(frame))
+            case Returned() | Raised() | Paused() | Stopped():
+                self.children.done(child, frame.execution_id)
+                execution = self.running.get(frame.execution_id)
+                if execution is not None and execution.child is child:
+                    self._finish(execution, frame)
+
+    def _secret(self, asked: SecretAsked) -> SecretAnswer:
+        execution = self.running.get(asked.execution_id)
+        entry = None if execution is None else self._tools.directory.secret(execution.request.org, asked.name)
+        if entry is None:
+            return SecretAnswer(asked.call, None)
+        try:
+            value = self._tools.sealer.open(entry.sealed, secret_context(entry.org, entry.name, entry.version))
+        except SealBroken as problem:
+            _log.error("a secret cannot be opened", org=entry.org, name=entry.name, reason=problem.message)
+            return SecretAnswer(asked.call, None, f"The secret {asked.name!r} cannot be opened; tell your operator.")
+        return SecretAnswer(asked.call, value.decode())
+
+    # --- stopping ----------------------------------------------------------------------------------------------------
+
+    def stop(self, execution: Execution, reason: str) -> None:
+        """Ask the code to end; end its process when it does not."""
+        if execution.stop_reason is not None or self.running.get(execution.id) is not execution:
+            return
+        execution.stop_reason = reason
+        execution.end_timer()
+        child = execution.child
+        if child is not None and child.alive:
+            child.pipe.send(Stop(execution.id))
+            loop = asyncio.get_running_loop()
+            execution.timeout = loop.call_later(self._tools.stop_grace, self._end_child, execution, child)
+
+    def _end_child(self, execution: Execution, child: Child) -> None:
+        if self.running.get(execution.id) is execution and execution.child is child:
+            _log.warning("code does not end when asked", execution_id=execution.id, workflow=execution.request.workflow)
+            self.children.end(child)
+
+    async def check_claims(self) -> None:
+        """Stop what somebody else has taken over or cancelled while this executor was silent."""
+        for execution in list(self.running.values()):
+            found = await self._tools.line.last(execution.request)
+            if found is not None and found[0].sequence > execution.claimed.sequence:
+                self.stop(execution, "fenced")
+
+    # --- a child died ------------------------------------------------------------------------------------------------
+
+    def died(self, child: Child, exit_code: int | None) -> None:
+        """A child is gone: end what it was ended for, take up the rest again."""
+        metrics.CHILD_DEATHS.inc()
+        alone = len(child.running) == 1
+        for execution_id in list(child.running):
+            execution = self.running.get(execution_id)
+            if execution is None or execution.child is not child:
+                continue
+            if execution.stop_reason is not None:
+                self._finish(execution, Stopped(execution_id))
+            elif child.ending:
+                self.background(self._again(execution, "its process was ended for another execution", False))
+            else:
+                self._crashed(execution, exit_code, alone)
+        child.running.clear()
+
+    def _crashed(self, execution: Execution, exit_code: int | None, alone: bool) -> None:
+        execution.crashes += 1
+        if execution.crashes >= MAX_CRASHES and alone:
+            self.fail(execution, WorkerCrashed(details={"exit_code": exit_code, "crashes": execution.crashes}))
+        else:
+            # Which of them killed it is not known: each runs on in a child of its own.
+            self.background(self._again(execution, f"child died (exit {exit_code})", True))
+
+    async def _again(self, execution: Execution, reason: str, quarantine: bool) -> None:
+        """Run it again in another child, from its journal, as the same attempt."""
+        execution.end_timer()
+        execution.child = None
+        try:
+            execution.trace.flush()
+            await execution.trace.rest()
+            await self._reclaim(execution, reason)
+            await self.start(execution, quarantine)
+        except StateConflict:
+            execution.stop_reason = "fenced"
+            self._finish(execution, Stopped(execution.id))
+        except Exception:
+            # Its message stays unacknowledged: somebody takes it up when the lease has ended.
+            _log.exception("could not take up an execution again", execution_id=execution.id)
+            self.forget(execution)
+
+    async def _reclaim(self, execution: Execution, reason: str) -> None:
+        """Move the state line on to a new run: what the dead child may still have on its way is refused."""
+        claimed, tools = execution.claimed, self._tools
+        started = tools.claims.started(
+            execution.request,
+            execution.lease.message,
+            claimed.first_started_at,
+            execution.manifest.version,
+            resumed=True,
+            losses=claimed.losses,
+            reason=reason,
+        )
+        sequence = await tools.line.move(execution.request, started, claimed.sequence)
+        execution.claimed = Claimed(sequence, claimed.first_started_at, claimed.losses, resumed=True)
+        execution.trace = self._trace_buffer(execution)
+
+    # --- ending ------------------------------------------------------------------------------------------------------
+
+    def forget(self, execution: Execution) -> None:
+        """It is over here."""
+        execution.end_timer()
+        execution.over.set()
+        if self.running.get(execution.id) is execution:
+            del self.running[execution.id]
+        self.released(execution.lease)
+
+    def _finish(self, execution: Execution, outcome: Outcome) -> None:
+        execution.end_timer()
+        self.background(self._end(execution, outcome))
+
+    async def _end(self, execution: Execution, outcome: Outcome) -> None:
+        try:
+            metrics.ENDED.labels(await self._ended(execution, outcome)).inc()
+        except Exception:
+            # Not acknowledged: the message comes again, and whoever gets it finds the state line as it is.
+            _log.exception("could not end an execution", execution_id=execution.id)
+        finally:
+            self.forget(execution)
+
+    async def _ended(self, execution: Execution, outcome: Outcome) -> str:
+        endings, reason = self._tools.endings, execution.stop_reason
+        if reason == "timed out":
+            limit = min(execution.manifest.timeout_seconds, execution.manifest.max_duration_seconds)
+            return await endings.end(execution, _raised(execution, TimeoutError(timeout_seconds=limit)))
+        if reason == "drained":
+            return await endings.hand_back(execution)
+        if reason is not None or isinstance(outcome, Stopped):
+            await endings.settle(execution)
+            return reason or "stopped"
+        return await endings.end(execution, outcome)
+
+
+def _raised(execution: Execution, error: RunlaneError) -> Raised:
+    failure = Failure(error.code, error.message, error.details)
+    names = [cls.__name__ for cls in type(error).__mro__]
+    return Raised(execution.id, failure, getattr(error, "retryable", True), names)
