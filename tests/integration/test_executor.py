@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.nats.topology import LEASE_SECONDS
 from runlane.contracts import subjects
 from runlane.contracts.messages import (
     AnyEvent,
@@ -23,6 +24,7 @@ from runlane.contracts.messages import (
     Retrying,
     Started,
     Succeeded,
+    Traced,
     decode_event,
     encode,
     parameters_context,
@@ -213,3 +215,34 @@ async def test_a_fenced_run_can_write_nothing_more(intake: Intake, caller: Clien
     await eventually(lambda: not intake.runs.running)
     after = await caller.bus.read(subjects.EVENTS, subjects.all_events("acme", request.execution_id), after=sequence)
     assert after == []
+
+
+async def test_a_lease_that_ended_under_its_owner_starts_no_second_run(
+    bus: NatsBus, executor_settings: Settings, caller: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message is delivered again to the executor that runs it: it is still its own."""
+    monkeypatch.setattr("runlane_executor.intake.HEARTBEAT_SECONDS", 3600)
+    journal = tmp_path / "notes"
+    async with open_room(executor_settings) as room:
+        running = asyncio.create_task(room.run())
+        request = caller.request("waits", {"journal": str(journal), "seconds": LEASE_SECONDS + 2})
+        await caller.submit(request)
+        assert isinstance(await caller.ended(request), Succeeded)
+        running.cancel()
+    assert journal.read_text().splitlines() == ["begun", "ended"]
+    assert [type(event) for event in await caller.events(request)] == [Started, Traced, Succeeded]
+
+
+async def test_what_was_taken_over_during_a_silence_is_stopped(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    journal = tmp_path / "notes"
+    request = caller.request("waits", {"journal": str(journal)})
+    await caller.submit(request)
+    await eventually(lambda: journal.exists())
+    line = subjects.state_line("acme", "waits", request.execution_id)
+    last = await caller.bus.last(subjects.EVENTS, line)
+    assert last is not None
+    await caller.bus.publish(
+        Message(subject=last.subject, payload=last.payload, id="usurper", expect_last=last.sequence, expect_on=line)
+    )
+    await intake.runs.check_claims()
+    await eventually(lambda: not intake.runs.running)

@@ -78,11 +78,11 @@ class NatsBus:
 
     async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:
         # Through a consumer: the server answers a direct read of many subjects only up to 1024 of them.
-        found: list[Stored] = []
+        found: dict[str, Stored] = {}
         complete: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def heard(delivery: NatsDelivery) -> None:
-            found.append(delivery.stored())
+            found[delivery.subject] = delivery.stored()
             if delivery.pending == 0 and not complete.done():
                 complete.set_result(None)
 
@@ -91,7 +91,7 @@ class NatsBus:
         if pending:
             await complete
         await puller.stop()
-        return found
+        return list(found.values())
 
     async def consume(
         self, stream: str, consumer: str, deliver: Callable[[Delivery], None], room: Callable[[], int]

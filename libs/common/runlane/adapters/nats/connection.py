@@ -108,10 +108,10 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_bus(settings: Settings, name: str) -> "AsyncIterator[NatsBus]":
+async def open_bus(settings: Settings, name: str, within: float = 10.0) -> "AsyncIterator[NatsBus]":
     """Connect, make sure that streams and consumers are as they should be, and yield the `Bus`.
 
-    Raises `BusUnavailable` when no server answers within ten seconds.
+    Raises `BusUnavailable` when no server answers `within` so many seconds.
     """
     from runlane.adapters.nats.bus import NatsBus
     from runlane.adapters.nats.topology import ensure_topology
@@ -129,7 +129,13 @@ async def open_bus(settings: Settings, name: str) -> "AsyncIterator[NatsBus]":
         if connection is not None:
             await connection.came_back()
 
-    await _connect(client, settings, name, closed, reconnected)
+    async def disconnected() -> None:
+        if not closing:
+            _log.warning("disconnected from NATS")
+
+    await _connect(
+        client, settings, name, within, closed_cb=closed, reconnected_cb=reconnected, disconnected_cb=disconnected
+    )
     connection = Connection(client)
     try:
         await connection.open()
@@ -145,12 +151,9 @@ async def open_bus(settings: Settings, name: str) -> "AsyncIterator[NatsBus]":
         await client.close()
 
 
-async def _connect(client: Client, settings: Settings, name: str, closed: Any, reconnected: Any) -> None:
+async def _connect(client: Client, settings: Settings, name: str, within: float, **callbacks: Any) -> None:
     async def failed(problem: Exception) -> None:
         _log.warning("NATS", problem=type(problem).__name__, reason=str(problem)[:200])
-
-    async def disconnected() -> None:
-        _log.warning("disconnected from NATS")
 
     connecting = client.connect(
         servers=settings.nats_url.split(","),
@@ -158,9 +161,7 @@ async def _connect(client: Client, settings: Settings, name: str, closed: Any, r
         user=settings.nats_user,
         password=settings.nats_password,
         error_cb=failed,
-        closed_cb=closed,
-        disconnected_cb=disconnected,
-        reconnected_cb=reconnected,
+        **callbacks,
         max_reconnect_attempts=-1,
         reconnect_time_wait=0.2,  # type: ignore[arg-type]  # seconds; annotated int, used as a float
         ping_interval=10,
@@ -168,7 +169,7 @@ async def _connect(client: Client, settings: Settings, name: str, closed: Any, r
         flusher_queue_size=4096,
     )
     try:
-        await asyncio.wait_for(connecting, 10)
+        await asyncio.wait_for(connecting, within)
     except (nats.errors.Error, TimeoutError, OSError) as problem:
         raise BusUnavailable(
             f"No NATS server answers at {_without_credentials(settings.nats_url)}: {type(problem).__name__}."
