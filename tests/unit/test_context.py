@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from runlane import ConfigurationError, Context, SerializationError, ValidationError, workflow
+from runlane.errors import ResultTooLarge
 from runlane.testing import FakeContext
 
 
@@ -114,3 +115,25 @@ async def test_a_plain_workflow_may_run_awaitables_of_its_context() -> None:
 def test_the_idempotency_key_is_the_same_for_the_same_execution_only() -> None:
     first, second = FakeContext(), FakeContext()
     assert first.idempotency_key == first.idempotency_key != second.idempotency_key
+
+
+async def test_what_could_not_be_there_on_resume_is_refused_at_once() -> None:
+    context = FakeContext()
+    large = "x" * 600_000
+    with pytest.raises(ResultTooLarge, match="step 'once'"):
+        await context.step("once", lambda: large)
+    with pytest.raises(ResultTooLarge, match="checkpoint 'c'"):
+        context.save_checkpoint("c", large)
+    with pytest.raises(ResultTooLarge, match="variable 'v'"):
+        context.set_variable("v", large)
+    assert (context.get_variable("v"), context.get_checkpoint("c"), context._memory.entries) == (None, None, [])
+
+
+async def test_log_data_beyond_the_cap_is_counted_instead_of_kept() -> None:
+    context = FakeContext()
+    for _ in range(300):
+        context.log("info", "much", {"data": ["x" * 900] * 60})
+    await context.aclose()
+    kept = len(context.logs)
+    assert 100 < kept < 300
+    assert context._memory.entries[-1].count == 300 - kept  # type: ignore[union-attr]

@@ -27,7 +27,7 @@ from runlane.contracts.messages import (
     Trigger,
     VariableEntry,
 )
-from runlane.errors import ConfigurationError, ValidationError
+from runlane.errors import ConfigurationError, ResultTooLarge, ValidationError
 from runlane.ports import Runtime
 from runlane.redaction import Redactor
 from runlane.registry import integration as integration_class
@@ -36,7 +36,11 @@ T = TypeVar("T")
 
 #: Log lines and integration calls beyond these are counted instead of kept (`dropped` in the record).
 MAX_LOGS = 10_000
+MAX_LOG_BYTES = 8 * 1024 * 1024
 MAX_CALLS = 10_000
+
+#: What a step's result, a checkpoint or a variable may take as JSON: it has to fit into one message.
+MAX_KEPT_BYTES = 512 * 1024
 
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
@@ -82,6 +86,8 @@ class Context:
         self._variables = {name: msgspec.json.decode(value) for name, value in self._journal.variables.items()}
         self._integrations: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
+        self._dropped: dict[str, int] = {}
+        self._log_bytes = 0
         self._step_uses: dict[str, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
@@ -179,15 +185,22 @@ class Context:
         """Write a log line; `level` is debug, info, warning, error or critical. Await it to know that it is stored."""
         if level not in LEVELS:
             raise ValidationError(f"log level must be one of {', '.join(sorted(LEVELS))}, not {level!r}", "level")
-        if not self._counted("log", MAX_LOGS):
+        if self._log_bytes > MAX_LOG_BYTES or self._counts.get("log", 0) >= MAX_LOGS:
+            self._drop("log")
             return _Nothing()
+        self._counts["log"] = self._counts.get("log", 0) + 1
         shown = None if data is None else Raw(self._redactor.sanitized(data).json)
         text = self._short(str(message))
+        self._log_bytes += len(text) + len(shown or b"")
         return self._trace(LogEntry(at=self._clock.now(), level=level, message=text, data=shown))
 
     def save_checkpoint(self, name: str, data: Any = None) -> Awaitable[None]:
-        """Save a named snapshot for the record and for a later run (`get_checkpoint`)."""
+        """Save a named snapshot for the record and for a later run (`get_checkpoint`).
+
+        Raises `ResultTooLarge` beyond `MAX_KEPT_BYTES` of JSON, as `set_variable` and `step` do.
+        """
         kept = self._redactor.sanitized(data)
+        _check_kept(f"checkpoint {name!r}", kept.true_json)
         self._journal.checkpoints[name] = kept.true_json
         entry = CheckpointEntry(at=self._clock.now(), name=name, data=Raw(kept.json))
         return self._trace(entry, kept.true_json if kept.changed else None)
@@ -200,6 +213,7 @@ class Context:
     def set_variable(self, key: str, value: Any) -> Awaitable[None]:
         """Keep a value that survives a crash or a retry of this execution."""
         kept = self._redactor.sanitized({key: value})
+        _check_kept(f"variable {key!r}", kept.true_json)
         self._variables[key] = value
         shown = msgspec.json.decode(kept.json, type=dict[str, Raw]) if kept.json.startswith(b"{") else {}
         entry = VariableEntry(at=self._clock.now(), name=key, value=shown.get(key, Raw(kept.json)))
@@ -224,7 +238,10 @@ class Context:
         duration_ms: int,
         error: str | None = None,
     ) -> None:
-        if self._counted("call", MAX_CALLS):
+        if self._counts.get("call", 0) >= MAX_CALLS:
+            self._drop("call")
+        else:
+            self._counts["call"] = self._counts.get("call", 0) + 1
             entry = CallEntry(
                 at=self._clock.now() - timedelta(milliseconds=duration_ms),
                 integration=integration,
@@ -267,6 +284,7 @@ class Context:
                 result = await result
         self._redactor.redacted(result)  # raises SerializationError where it could not be given back later
         kept = self._redactor.sanitized(result)
+        _check_kept(f"result of step {key!r}", kept.true_json)
         duration = int((self._clock.monotonic() - began) * 1000)
         entry = StepEntry(at=at, key=key, result=Raw(kept.json), duration_ms=duration)
         self._journal.steps[key] = kept.true_json
@@ -303,9 +321,8 @@ class Context:
 
     async def aclose(self) -> None:
         """The run is over: note what was dropped, close the integrations."""
-        for what, limit in (("log", MAX_LOGS), ("call", MAX_CALLS)):
-            if self._counts.get(what, 0) > limit:
-                self._trace(DroppedEntry(at=self._clock.now(), what=what, count=self._counts[what] - limit))
+        for what, count in self._dropped.items():
+            self._trace(DroppedEntry(at=self._clock.now(), what=what, count=count))
         for found in self._integrations.values():
             if hasattr(found, "aclose"):
                 await cast(_Closeable, found).aclose()
@@ -316,9 +333,8 @@ class Context:
             return _Nothing()
         return self._runtime.trace(entry, true_value)
 
-    def _counted(self, what: str, limit: int) -> bool:
-        self._counts[what] = count = self._counts.get(what, 0) + 1
-        return count <= limit
+    def _drop(self, what: str) -> None:
+        self._dropped[what] = self._dropped.get(what, 0) + 1
 
     def _step_key(self, name: str) -> str:
         self._step_uses[name] = uses = self._step_uses.get(name, 0) + 1
@@ -327,6 +343,15 @@ class Context:
     def _short(self, text: str) -> str:
         shown: str = msgspec.json.decode(self._redactor.sanitized(text).json)
         return shown
+
+
+def _check_kept(what: str, json: bytes) -> None:
+    if len(json) > MAX_KEPT_BYTES:
+        raise ResultTooLarge(
+            f"The {what} takes {len(json)} bytes of JSON, more than {MAX_KEPT_BYTES}: keep it elsewhere and a reference"
+            " to it here.",
+            details={"size_bytes": len(json), "limit_bytes": MAX_KEPT_BYTES},
+        )
 
 
 class _Nothing:

@@ -32,6 +32,10 @@ from runlane_executor.frames import Paused, Raised, Returned
 from runlane_executor.stateline import StateLine, as_entries
 
 
+#: What result and trace of a final event may take together; the broker takes a little more.
+_EVENT_BYTES = 800 * 1024
+
+
 class Endings:
     """Ends runs on behalf of one executor."""
 
@@ -40,7 +44,8 @@ class Endings:
 
     async def end(self, execution: Execution, outcome: Returned | Raised | Paused) -> str:
         """Write the next state, answer and acknowledge; the new state's name, `fenced` if it was refused."""
-        rest = as_entries(await execution.trace.rest())
+        taken = len(outcome.result) if isinstance(outcome, Returned) else 0
+        rest = as_entries(await execution.trace.rest(_EVENT_BYTES - taken))
         now = self._clock.now()
         match outcome:
             case Returned():

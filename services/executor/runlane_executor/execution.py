@@ -11,10 +11,13 @@ from runlane.contracts.messages import Request, TraceEntry, trace_context
 from runlane.errors import MessageTooLarge, StateConflict
 from runlane.ports import Delivery
 from runlane.sealing import Sealer
+from runlane.telemetry import logger
 from runlane_executor.children import Child
 from runlane_executor.claim import Claimed
 from runlane_executor.frames import Kept, Trace
 from runlane_executor.stateline import StateLine
+
+_log = logger(__name__)
 
 #: Entries wait this long for others before they are stored; whoever awaits one does not wait.
 _LINGER_SECONDS = 0.025
@@ -99,12 +102,12 @@ class TraceBuffer:
         if self._flushing is None and not self.broken:
             self._flushing = asyncio.get_running_loop().create_task(self._flush())
 
-    async def rest(self) -> list[bytes]:
-        """Wait for what is being stored and hand over what is left, to travel with the final event."""
+    async def rest(self, room: int = _BATCH_BYTES) -> list[bytes]:
+        """Wait for what is being stored and hand over what is left, at most `room` bytes, to travel with the end."""
         self._end_linger()
         while self._flushing is not None:
             await asyncio.wait({self._flushing})
-        if sum(map(len, self._entries)) > _BATCH_BYTES:
+        if sum(map(len, self._entries)) > min(room, _BATCH_BYTES):
             await self._flush()
         rest, self._entries = self._entries, []
         return rest
@@ -128,7 +131,7 @@ class TraceBuffer:
             await self._line.trace(self._request, self._claim, self._events, datetime.now(UTC), batch)
         except MessageTooLarge:
             # One entry alone is too large: the rest of the trace is worth more than this entry.
-            self._events += 1
+            _log.error("a trace entry was too large", execution_id=self._request.execution_id, bytes=len(batch[0]))
 
     def _next_batch(self) -> tuple[list[bytes], int]:
         size, count = 0, 0

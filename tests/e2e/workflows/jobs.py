@@ -145,6 +145,8 @@ async def unserializable(context: Context) -> Any:
 
 @workflow(name="huge", description="Returns more than a message can hold")
 async def huge(context: Context, size: int) -> str:
+    for _ in range(200):
+        context.log("info", "much", {"data": "y" * 900})
     return "x" * size
 
 
