@@ -31,7 +31,6 @@ from runlane_executor.execution import Execution
 from runlane_executor.frames import Paused, Raised, Returned
 from runlane_executor.stateline import StateLine, as_entries
 
-
 #: What result and trace of a final event may take together; the broker takes a little more.
 _EVENT_BYTES = 800 * 1024
 
