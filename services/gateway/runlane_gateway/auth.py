@@ -20,6 +20,11 @@ VIEW_INTERNALS = "canViewInternals"
 MANAGE_CONFIG = "canManageConfig"
 MANAGE_SECRETS = "canManageSecrets"
 MANAGE_ORGS = "canManageOrgs"
+MANAGE_KEYS = "canManageKeys"
+MANAGE_WEBHOOKS = "canManageWebhooks"
+MANAGE_FORMS = "canManageForms"
+APPROVE_EXECUTIONS = "canApproveExecutions"
+VIEW_AUDIT = "canViewAudit"
 
 _REMEMBERED = 10_000
 _NOBODY = "0" * 64  # what the secret of an unknown key is compared with, so that it takes as long

@@ -17,7 +17,7 @@ from runlane.telemetry import logger
 from .answers import Answer, answer
 from .auth import MANAGE_CONFIG, MANAGE_ORGS
 from .describe import Described
-from .parts import Parts, body_of, organisation_in_path, principal_of, unknown_organisation
+from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
 from .views import utc_or_none
 
 _log = logger(__name__)
@@ -113,7 +113,7 @@ class OrganisationDoors:
                 raise ValidationError("A new organisation needs a name.", "name")
             return msgspec.structs.replace(known or Org(id=org, name=""), **given)
 
-        entry = await self._parts.changes.change(org_key(org), lambda: self._directory.org(org), changed)
+        entry = await changes_by(request, self._parts).change(org_key(org), lambda: self._directory.org(org), changed)
         _log.info("organisation changed", org=org, by=principal.key_id)
         return answer(_org_view(entry))
 
@@ -133,14 +133,14 @@ class OrganisationDoors:
         entry = ConfigValue(
             org=org, key=check_token(key, "key"), value=value, changed_at=self._parts.clock.now(), changed_by=by
         )
-        await self._parts.changes.put(config_key(org, key), entry)
+        await changes_by(request, self._parts).put(config_key(org, key), entry)
         _log.info("config changed", org=org, key=key, by=by)
         return answer(_config_view(entry, org))
 
     async def delete_config(self, request: Request, org: str, key: str) -> Answer:
         """Take a value back; one that is not there is no error."""
         self._config_org(request, org)
-        await self._parts.changes.delete(config_key(org, check_token(key, "key")))
+        await changes_by(request, self._parts).delete(config_key(org, check_token(key, "key")))
         _log.info("config deleted", org=org, key=key, by=principal_of(request.scope).key_id)
         return Answer(204, b"")
 

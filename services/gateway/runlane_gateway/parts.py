@@ -121,6 +121,11 @@ def organisation_in_path(request: Request, directory: Directory, org: str) -> st
     return _existing(org, directory)
 
 
+def changes_by(request: Request, parts: Parts) -> Changes:
+    """What a door changes the directory through, on behalf of whoever calls."""
+    return parts.changes
+
+
 async def body_of(request: Request, parts: Parts, type_: type[_T]) -> _T:
     """The request's JSON object as a struct, its names in camelCase or snake_case. Raises what `bodies` raises."""
     headers = headers_of(request.scope)

@@ -20,7 +20,7 @@ from .answers import Answer, answer
 from .auth import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .calls import Call
 from .describe import Described
-from .parts import Parts, body_of, organisation, principal_of
+from .parts import Parts, body_of, changes_by, organisation, principal_of
 from .views import AcceptedView, utc
 
 _SHOWN_FIRES = 5
@@ -150,7 +150,7 @@ class ScheduleDoors:
             base = setting or ScheduleSetting(org=org, workflow=workflow)
             return msgspec.structs.replace(base, **changes, changed_at=now)
 
-        await self._parts.changes.change(
+        await changes_by(request, self._parts).change(
             schedule_key(org, workflow), lambda: directory.schedule(org, workflow), changed
         )
         return answer(self._view(effective_schedule(directory, manifest, org) or known))

@@ -13,7 +13,7 @@ from runlane.telemetry import logger
 from .answers import Answer, answer
 from .auth import MANAGE_SECRETS
 from .describe import Described
-from .parts import Parts, body_of, organisation_in_path, principal_of
+from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of
 from .views import utc_or_none
 
 _log = logger(__name__)
@@ -76,7 +76,7 @@ class SecretDoors:
             now = self._parts.clock.now()
             return SecretValue(org=org, name=name, sealed=sealed, version=version, changed_at=now, changed_by=by)
 
-        entry = await self._parts.changes.change(
+        entry = await changes_by(request, self._parts).change(
             secret_key(org, name), lambda: self._directory.secret(org, name), changed
         )
         _log.info("secret changed", org=org, name=name, version=entry.version, by=by)
@@ -85,7 +85,7 @@ class SecretDoors:
     async def delete(self, request: Request, org: str, name: str) -> Answer:
         """Remove a secret; one that is not there is no error."""
         self._permit(request, org)
-        await self._parts.changes.delete(secret_key(org, check_token(name, "name")))
+        await changes_by(request, self._parts).delete(secret_key(org, check_token(name, "name")))
         _log.info("secret deleted", org=org, name=name, by=principal_of(request.scope).key_id)
         return Answer(204, b"")
 
