@@ -93,6 +93,12 @@ def test_a_learnt_secret_does_not_survive_in_a_document(encoding: str, secret: s
         assert all(MASK in text and encoded not in text for text in texts)
 
 
+def test_a_secret_that_looks_escaped_is_found_behind_other_escapes() -> None:
+    redactor = Redactor()
+    redactor.learn("\x1b%00 and %41")
+    assert redactor.text(json.dumps("say \x1b%00 and %41 now")) == f'"say {MASK} now"'
+
+
 @given(
     secret=secrets,
     data=st.recursive(

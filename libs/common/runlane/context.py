@@ -22,6 +22,7 @@ from runlane.contracts.messages import (
     DroppedEntry,
     LogEntry,
     ProgressEntry,
+    SecretEntry,
     StepEntry,
     TraceEntry,
     Trigger,
@@ -62,11 +63,15 @@ class Identity(Struct, frozen=True, kw_only=True):
 
 
 class Journal(Struct, kw_only=True):
-    """What earlier runs of the execution stored, in true form: JSON by step key, variable and checkpoint name."""
+    """What earlier runs of the execution stored, in true form: JSON by step key, variable and checkpoint name.
+
+    `secrets`: the values that they read.
+    """
 
     steps: dict[str, bytes] = field(default_factory=dict)
     variables: dict[str, bytes] = field(default_factory=dict)
     checkpoints: dict[str, bytes] = field(default_factory=dict)
+    secrets: list[str] = field(default_factory=list)
 
 
 class _Closeable(Protocol):
@@ -81,8 +86,12 @@ class Context:
     ) -> None:
         self._identity, self._runtime = identity, runtime
         self._clock: Clock = clock or SystemClock()
-        self._redactor = Redactor()
+        self._redactor = Redactor(self._keep_secret)
         self._journal = journal or Journal()
+        for secret in self._journal.secrets:
+            self._redactor.learn(secret)
+        self._kept_secrets = set(self._journal.secrets)
+        self._learning_parameters = False
         self._variables = {name: msgspec.json.decode(value) for name, value in self._journal.variables.items()}
         self._integrations: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
@@ -151,8 +160,15 @@ class Context:
     # --- configuration, secrets, integrations ---------------------------------------------------------------------
 
     def get_config(self, key: str, default: Any = None) -> Any:
-        """The organisation's value of `key`, else the platform's, else `default`."""
-        return self._runtime.config().get(key, default)
+        """The organisation's value of `key`, else the platform's, else `default`.
+
+        What stands in it under the name of a secret is masked from here on.
+        """
+        config = self._runtime.config()
+        if key not in config:
+            return default
+        self._redactor.sanitized({key: config[key]})
+        return config[key]
 
     def has_config(self, key: str) -> bool:
         return key in self._runtime.config()
@@ -165,6 +181,7 @@ class Context:
         value = await self._runtime.secret(key)
         if value is not None:
             self._redactor.learn(value)
+            self._keep_secret(key, value)
             return value
         if default is _MISSING:
             raise ConfigurationError(
@@ -197,8 +214,10 @@ class Context:
     def save_checkpoint(self, name: str, data: Any = None) -> Awaitable[None]:
         """Save a named snapshot for the record and for a later run (`get_checkpoint`).
 
-        Raises `ResultTooLarge` beyond `MAX_KEPT_BYTES` of JSON, as `set_variable` and `step` do.
+        Raises `ResultTooLarge` beyond `MAX_KEPT_BYTES` of JSON, as `set_variable` and `step` do. A secret in its name
+        is masked, as in theirs.
         """
+        name = self._redactor.text(name)
         kept = self._redactor.sanitized(data)
         _check_kept(f"checkpoint {name!r}", kept.true_json)
         self._journal.checkpoints[name] = kept.true_json
@@ -207,11 +226,12 @@ class Context:
 
     def get_checkpoint(self, name: str, default: Any = None) -> Any:
         """What was last saved under `name`, by this run or an earlier one of the same execution."""
-        stored = self._journal.checkpoints.get(name)
+        stored = self._journal.checkpoints.get(self._redactor.text(name))
         return default if stored is None else msgspec.json.decode(stored)
 
     def set_variable(self, key: str, value: Any) -> Awaitable[None]:
         """Keep a value that survives a crash or a retry of this execution."""
+        key = self._redactor.text(key)
         kept = self._redactor.sanitized({key: value})
         _check_kept(f"variable {key!r}", kept.true_json)
         self._variables[key] = value
@@ -221,7 +241,7 @@ class Context:
         return self._trace(entry, true)
 
     def get_variable(self, key: str, default: Any = None) -> Any:
-        return self._variables.get(key, default)
+        return self._variables.get(self._redactor.text(key), default)
 
     def progress(self, percent: float, message: str | None = None) -> Awaitable[None]:
         """Say how far it is, 0 to 100."""
@@ -266,7 +286,7 @@ class Context:
         Async functions are awaited, plain ones run in a thread. The result must be JSON; what comes back is what was
         stored. Names may repeat (in a loop): each use counts on its own, so keep their order the same from run to run.
         """
-        key = self._step_key(name)
+        key = self._step_key(self._redactor.text(name))
         stored = self._journal.steps.get(key)
         if stored is None:
             stored = await self._run_step(key, function, args, kwargs)
@@ -310,6 +330,12 @@ class Context:
 
     # --- for the engine --------------------------------------------------------------------------------------------
 
+    def learn_parameters(self, parameters: dict[str, Any]) -> None:
+        """Mask what stands under names of secrets in the parameters, wherever the code writes it. Every run does."""
+        self._learning_parameters = True
+        self._redactor.sanitized(parameters)
+        self._learning_parameters = False
+
     @property
     def redactor(self) -> Redactor:
         """Knows the secrets this execution has seen."""
@@ -332,6 +358,12 @@ class Context:
             self._loop.call_soon_threadsafe(self._runtime.trace, entry, true_value)
             return _Nothing()
         return self._runtime.trace(entry, true_value)
+
+    def _keep_secret(self, name: str, value: str) -> None:
+        """Have later runs mask it too: they may get it back from a step, and never read the secret itself."""
+        if value not in self._kept_secrets and not self._learning_parameters:
+            self._kept_secrets.add(value)
+            self._trace(SecretEntry(at=self._clock.now(), name=self._redactor.text(name)), value.encode())
 
     def _drop(self, what: str) -> None:
         self._dropped[what] = self._dropped.get(what, 0) + 1

@@ -8,6 +8,7 @@ from runlane.contracts.messages import (
     CheckpointEntry,
     Request,
     Retrying,
+    SecretEntry,
     StepEntry,
     Suspended,
     Traced,
@@ -48,6 +49,8 @@ def _fold(journal: Journal, sealer: Sealer, request: Request, entries: list[Trac
                 journal.variables[name] = _true(sealer, context, entry.sealed, shown)
             case CheckpointEntry(name=name, data=shown):
                 journal.checkpoints[name] = _true(sealer, context, entry.sealed, shown)
+            case SecretEntry(sealed=bytes(sealed)):
+                journal.secrets.append(sealer.open(sealed, context).decode())
             case _:
                 pass
 

@@ -32,8 +32,7 @@ async def _outcome(spec: WorkflowSpec, parameters: bytes, context: Context, runt
     execution_id = context.execution_id
     try:
         given = msgspec.json.decode(parameters, type=dict[str, Any])
-        # Values under secret names are masked from now on, wherever the code writes them.
-        context.redactor.sanitized(given)
+        context.learn_parameters(given)
         result = await _invoke(spec, context, spec.bind(given), runtime)
         if runtime.suspended is not None:
             # The code swallowed what was to unwind it (a bare `except:`); it waits all the same.

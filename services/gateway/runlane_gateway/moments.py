@@ -17,6 +17,7 @@ from runlane.contracts.messages import (
     ProgressEntry,
     Queued,
     Retrying,
+    SecretEntry,
     Started,
     StepEntry,
     Succeeded,
@@ -134,6 +135,8 @@ def _traced(sequence: int, index: int, entry: TraceEntry) -> Moment:
         case ProgressEntry():
             told = {"percent": entry.percent, "message": entry.message}
             return _moment(sequence, index, "progress", entry, told)
+        case SecretEntry():
+            return _moment(sequence, index, "secret", entry, {"name": entry.name})
         case DroppedEntry():
             return _moment(sequence, index, "dropped", entry, {"what": entry.what, "count": entry.count})
 

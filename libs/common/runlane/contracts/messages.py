@@ -142,8 +142,16 @@ class DroppedEntry(Struct, frozen=True, tag_field="kind", tag="dropped"):
     count: int
 
 
+class SecretEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="secret"):
+    """A secret was read. `sealed`: its value, so that a later run masks what this one has seen of it."""
+
+    at: datetime
+    name: str
+    sealed: bytes | None = None
+
+
 TraceEntry: TypeAlias = (
-    LogEntry | CheckpointEntry | VariableEntry | CallEntry | StepEntry | ProgressEntry | DroppedEntry
+    LogEntry | CheckpointEntry | VariableEntry | CallEntry | StepEntry | ProgressEntry | DroppedEntry | SecretEntry
 )
 
 

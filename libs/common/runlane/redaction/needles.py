@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import threading
+from collections.abc import Iterator
+from typing import TypeAlias
 
 from runlane.redaction.names import MASK
 
@@ -13,10 +15,13 @@ SHORTEST_PART = 4
 #: Escapes are undone so often at most: JSON in a JSON text, a URL in a JSON text, and one more.
 _ESCAPE_ROUNDS = 3
 
-_ESCAPES = re.compile(
-    r"""(?P<url>(?:%[0-9A-Fa-f]{2})+)|(?P<unicode>(?:\\u[0-9A-Fa-f]{4})+)|\\x(?P<hex>[0-9A-Fa-f]{2})"""
-    r"""|\\(?P<short>["'\\/bfnrt])"""
+_URL_ESCAPES = re.compile(r"(?P<url>(?:%[0-9A-Fa-f]{2})+)")
+_JSON_ESCAPES = re.compile(
+    r"""(?P<unicode>(?:\\u[0-9A-Fa-f]{4})+)|\\x(?P<hex>[0-9A-Fa-f]{2})|\\(?P<short>["'\\/bfnrt])"""
 )
+#: Undone one kind at a time: a secret may itself contain what looks like an escape of the other kind.
+_ESCAPES = (_JSON_ESCAPES, _URL_ESCAPES)
+_Origin: TypeAlias = tuple[int, int]
 _SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
@@ -62,18 +67,12 @@ class Needles:
         return text
 
     def _is_behind_escapes(self, text: str) -> bool:
-        for _ in range(_ESCAPE_ROUNDS):
-            text = _ESCAPES.sub(_decoded, text)
-            if any(part in text for part in self._parts):
-                return True
-        return False
+        return any(part in reading for reading in _readings(text) for part in self._parts)
 
     def _escaped_spans(self, text: str) -> list[tuple[int, int]]:
         """Where needles stand in `text` behind escapes: (begin, end) each."""
-        plain, origins = text, [(at, at + 1) for at in range(len(text))]
         spans: list[tuple[int, int]] = []
-        for _ in range(_ESCAPE_ROUNDS):
-            plain, origins = _unescape(plain, origins)
+        for plain, origins in _readings_with_origins(text):
             for part in self._parts:
                 at = plain.find(part)
                 while at >= 0:
@@ -103,15 +102,39 @@ def _base64_core(raw: bytes, offset: int) -> str:
     return encoded[first:end]
 
 
-def _unescape(text: str, origins: list[tuple[int, int]]) -> tuple[str, list[tuple[int, int]]]:
+def _readings(text: str) -> Iterator[str]:
+    """What `text` may stand for behind its escapes."""
+    seen, layer = {text}, [text]
+    for _ in range(_ESCAPE_ROUNDS):
+        found = {escapes.sub(_decoded, reading) for reading in layer for escapes in _ESCAPES} - seen
+        seen |= found
+        layer = sorted(found)
+        yield from layer
+
+
+def _readings_with_origins(text: str) -> Iterator[tuple[str, list[_Origin]]]:
+    """The same, and for each character of a reading where in `text` it stood."""
+    seen, layer = {text}, [(text, [(at, at + 1) for at in range(len(text))])]
+    for _ in range(_ESCAPE_ROUNDS):
+        found = {}
+        for reading, origins in layer:
+            for escapes in _ESCAPES:
+                plain, kept = _unescape(escapes, reading, origins)
+                found[plain] = kept
+        layer = [(plain, kept) for plain, kept in found.items() if plain not in seen]
+        seen |= found.keys()
+        yield from layer
+
+
+def _unescape(escapes: re.Pattern[str], text: str, origins: list[_Origin]) -> tuple[str, list[_Origin]]:
     """`text` without one layer of escapes, and where each of its characters stood originally.
 
     All that one run of escapes stands for counts as standing in the whole run, so a run is masked as a whole.
     """
     pieces: list[str] = []
-    kept: list[tuple[int, int]] = []
+    kept: list[_Origin] = []
     position = 0
-    for escape in _ESCAPES.finditer(text):
+    for escape in escapes.finditer(text):
         begin, end = escape.span()
         decoded = _decoded(escape)
         pieces += (text[position:begin], decoded)

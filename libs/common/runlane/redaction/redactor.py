@@ -1,6 +1,7 @@
 """The redactor of one execution: knows the secrets that the execution has seen, and masks them wherever they show."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -40,11 +41,15 @@ class Sanitized(Struct, frozen=True):
 
 
 class Redactor:
-    """Masks values by name and by what was learnt, and cuts what is long. Threads may share one."""
+    """Masks values by name and by what was learnt, and cuts what is long. Threads may share one.
 
-    def __init__(self) -> None:
+    `found(name, value)` is called for each value that was learnt because it stood under the name of a secret.
+    """
+
+    def __init__(self, found: Callable[[str, str], None] | None = None) -> None:
         self._needles = Needles()
         self._learnt_by_name = 0
+        self._found = found
 
     def learn(self, value: str) -> None:
         """Mask `value` from now on wherever it appears: also in base64 or hex, URL-escaped or JSON-escaped.
@@ -104,17 +109,19 @@ class Redactor:
             for item in found:
                 self.learn_found(name, item)
         elif isinstance(found, str) and is_name_of_secret(name):
-            self._learn_by_name(found)
+            self._learn_by_name(name, found)
 
-    def _learn_by_name(self, value: str) -> None:
+    def _learn_by_name(self, name: str, value: str) -> None:
         known = value in self._needles.values or self._learnt_by_name >= _MOST_LEARNT_BY_NAME
         if known or len(value) < _SHORTEST_LEARNT or value.startswith(MASK):
             return
         self._learnt_by_name += 1
-        self.learn(value)
         scheme = _SCHEME.match(value)
-        if scheme and len(value) - scheme.end() >= _SHORTEST_LEARNT:
-            self.learn(value[scheme.end() :])
+        bare = value[scheme.end() :] if scheme else ""
+        for form in (value, bare) if len(bare) >= _SHORTEST_LEARNT else (value,):
+            self.learn(form)
+            if self._found is not None:
+                self._found(name, form)
 
 
 class _Pass:
