@@ -1,6 +1,6 @@
 """`/openapi.json`: what FastAPI cannot see, because the doors read and write with msgspec, is described here."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from .answers import ErrorEnvelope
+from .gate import OPEN
 from .views import AcceptedView, ExecutionView, ResultView
 
 _REF = "#/components/schemas/{name}"
@@ -22,6 +23,23 @@ _HEADERS = {
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
     "delaySeconds": ({"type": "number", "minimum": 0}, "Start after this many seconds."),
     "runAt": ({"type": "string", "format": "date-time"}, "Start at this time."),
+}
+
+
+_REFUSALS = {
+    400: "Something in the request is wrong; `details.field` names it.",
+    401: "No key, or one that is not valid.",
+    403: "The key lacks a permission.",
+    404: "There is no such thing, or not for this caller.",
+    429: "Too many requests; see `Retry-After`.",
+    503: "A part of the engine is away; see `Retry-After`.",
+}
+_REFUSALS_OF_CHANGES = {
+    409: "It is not in the state for that.",
+    412: "It was changed meanwhile (`If-Match`).",
+    413: "The body is too large.",
+    415: "The body is not `application/json`.",
+    422: "The same key was used with other parameters.",
 }
 
 
@@ -49,9 +67,10 @@ class Described:
         document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         document["security"] = [{"key": []}]
         document["paths"] = {**_hot_paths(document["paths"])}
-        for operation in _operations(document["paths"]):
-            operation["responses"].pop("422", None)
-            operation["responses"]["default"] = _response("Refused or failed.", _ref(ErrorEnvelope))
+        for path, operations in document["paths"].items():
+            for method, operation in operations.items():
+                operation["responses"].pop("422", None)
+                _describe_refusals(operation, path, method)
         return document
 
     def _reference(self, type_: type[msgspec.Struct]) -> dict[str, Any]:
@@ -101,6 +120,7 @@ def _execute() -> dict[str, Any]:
         "responses": {
             "200": _response("It succeeded.", _ref(ResultView)),
             "202": _response("It will run, or runs still.", _ref(AcceptedView)),
+            "500": _response("The workflow failed.", _ref(ErrorEnvelope)),
         },
     }
 
@@ -132,5 +152,11 @@ def _ref(type_: type[msgspec.Struct]) -> dict[str, Any]:
     return {"$ref": _REF.format(name=type_.__name__)}
 
 
-def _operations(paths: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
-    return (operation for operations in paths.values() for operation in operations.values())
+def _describe_refusals(operation: dict[str, Any], path: str, method: str) -> None:
+    """Every status that the operation can answer with beside its own, so that clients can be generated from it."""
+    if path in OPEN:
+        operation["security"] = []
+        return
+    statuses = _REFUSALS if method == "get" else {**_REFUSALS, **_REFUSALS_OF_CHANGES}
+    for status, text in statuses.items():
+        operation["responses"].setdefault(str(status), _response(text, _ref(ErrorEnvelope)))
