@@ -31,6 +31,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     workflows_origin: str = "default"
     reload: bool = False
 
+    #: JSON: the OpenID Connect providers whose tokens the gateway accepts, and what their groups may do.
+    identity_file: Path | None = None
+
     http_host: str = "127.0.0.1"
     http_port: int = 8080
     max_body: int = 700 * 1024

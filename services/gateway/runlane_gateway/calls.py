@@ -23,9 +23,9 @@ from runlane.ids import is_token
 
 from .accept import Acceptor, Submission
 from .answers import Answer, Header, answer, failure_answer
-from .auth import Principal
 from .parameters import Validators
 from .preferences import NO_PREFERENCE, Preference
+from .principals import Principal
 from .reading import Records
 from .views import AcceptedView, ResultView, poll_url
 from .waiting import Waiters
@@ -58,16 +58,18 @@ class Calls:
         self._validators = Validators()
 
     def workflow(self, name: str, org: str, principal: Principal) -> Manifest:
-        """The workflow, if this principal may run it in this organisation. Raises `NotFound`, `Forbidden`."""
+        """The workflow, if this principal may run it in this organisation.
+
+        Raises `NotFound`, with the same words where it is disabled for the organisation as where it does not exist;
+        `Forbidden`; `ValidationError` where it needs an organisation and there is none.
+        """
         manifest = self._directory.workflow(name) if is_token(name) else None
-        if manifest is None:
+        known = self._directory.org(org)
+        if manifest is None or (known is not None and name in known.disabled_workflows):
             broken = sum(1 for _ in self._directory.import_failures())
             hint = f" {broken} workflow file(s) could not be imported: see /workflows." if broken else ""
-            raise NotFound(f"There is no workflow {name[:64]!r}.{hint}")
-        principal.require(manifest.required_permission)
-        known = self._directory.org(org)
-        if known is not None and name in known.disabled_workflows:
-            raise NotFound(f"Workflow {name!r} is disabled for this organisation.")
+            raise NotFound(f"There is no workflow {name[:64]!r} here.{hint}")
+        principal.within(org).require(manifest.required_permission)
         if org == PLATFORM and known is None and manifest.requires_org:
             raise ValidationError(f"Workflow {name!r} runs for an organisation: name one.", "X-Organization-Id")
         if manifest.requires_approval:

@@ -19,12 +19,16 @@ from .describe import Described, new_application
 from .execute import hot_routes
 from .executions import ExecutionDoors
 from .gate import Gate
+from .keys import KeyDoors
+from .lifetimes import Lifetimes
 from .live import LiveTail
+from .me import MeDoor
 from .operations import OperatorDoors
 from .organisations import OrganisationDoors
 from .parts import Parts
 from .schedules import ScheduleDoors
 from .secrets import SecretDoors
+from .tokens import trusted_tokens
 from .workflows import WorkflowDoors
 
 Reasons = Callable[[], Mapping[str, str]]
@@ -34,9 +38,10 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
     """The whole ASGI application."""
     described = Described()
     app, hot = new_application(described), hot_routes(parts)
-    gate = Gate(Authenticator(parts.directory, parts.clock), hot, app)
+    tokens = trusted_tokens(parts.settings, parts.clock)
+    gate = Gate(Authenticator(parts.directory, parts.clock, tokens), hot, app)
     canceller = Canceller(parts.bus, parts.clock, parts.waiters, parts.name)
-    live = LiveTail(parts.bus, parts.records, gate.closing)
+    live = LiveTail(parts.bus, parts.records, Lifetimes(parts.directory, parts.clock), gate.closing)
     routers = [
         OperatorDoors(problems, degraded).routes(),
         ExecutionDoors(parts, canceller, live).routes(described),
@@ -44,10 +49,13 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         OrganisationDoors(parts).routes(described),
         SecretDoors(parts).routes(described),
         ScheduleDoors(parts).routes(described),
+        KeyDoors(parts).routes(described),
+        MeDoor().routes(described),
     ]
     for router in routers:
         app.include_router(router)
-    _answer_refusals(app, [*hot, *app.routes, *(route for router in routers for route in router.routes)])
+    gate.routes = [*hot, *app.routes, *(route for router in routers for route in router.routes)]
+    _answer_refusals(app, gate.routes)
     return gate
 
 

@@ -16,13 +16,13 @@ from runlane.errors import Conflict
 from runlane.ids import new_execution_id, repeatable_execution_id
 
 from .answers import Answer, answer
-from .auth import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
 from .calls import Call, idle_seconds, traceparent_of
 from .cancelling import Canceller
 from .describe import Described
 from .execute import known_form
 from .live import LiveTail
-from .parts import Parts, body_of, headers_of, organisation, principal_of
+from .parts import Parts, body_of, headers_of, organisation, organisations, principal_of
+from .permissions import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
 from .preferences import read_idempotency_key, read_preference
 from .views import AcceptedView, ExecutionPageView, RecordView, record_view, summary_view
 
@@ -52,9 +52,9 @@ class Filters(BaseModel, extra="forbid"):
     limit: int = Field(default=50, ge=1, le=200)
     after: str | None = None
 
-    def query(self, org: str) -> ExecutionQuery:
+    def query(self, orgs: list[str]) -> ExecutionQuery:
         return ExecutionQuery(
-            orgs=[org],
+            orgs=orgs,
             workflow=self.workflow,
             statuses=list(self.status),
             trigger=self.trigger,
@@ -89,10 +89,13 @@ class ExecutionDoors:
         return router
 
     async def find(self, request: Request, filters: Annotated[Filters, Query()]) -> Answer:
-        """Executions, newest first. `from` and `to` bound the time they were queued."""
+        """Executions, newest first. `from` and `to` bound the time they were queued.
+
+        Those of all organisations of a caller who has several and names none.
+        """
         principal = principal_of(request.scope)
         principal.require(VIEW_EXECUTIONS)
-        query = filters.query(organisation(request.scope, self._parts.directory))
+        query = filters.query(organisations(request.scope, self._parts.directory))
         await self._parts.records.caught_up(self._parts.acceptor.last_sequence)
         page = await self._parts.store.find(query)
         internals = principal.may(VIEW_INTERNALS)
@@ -111,7 +114,7 @@ class ExecutionDoors:
         principal.require(VIEW_EXECUTIONS)
         _, record = await self._known(request, id)
         last = headers_of(request.scope).get(b"last-event-id", b"").decode("latin-1")
-        stream = self._live.follow(record, last, internals=principal.may(VIEW_INTERNALS))
+        stream = self._live.follow(record, last, principal)
         return StreamingResponse(stream, media_type="text/event-stream", headers=_STREAM_HEADERS)
 
     async def cancel(self, request: Request, id: str) -> Answer:

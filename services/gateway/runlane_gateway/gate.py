@@ -6,17 +6,19 @@ tried first and reached without FastAPI; it serves the rest.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from prometheus_client import Counter, Histogram
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from runlane.errors import InfrastructureError
+from runlane.contracts.directory import PLATFORM
+from runlane.errors import InfrastructureError, Unauthorized
 
 from .answers import refusal
 from .auth import Authenticator
-from .parts import HEADERS, PRINCIPAL
+from .parts import HEADERS, PRINCIPAL, named_organisation
+from .principals import Principal
 
 #: The only paths that answer without a key.
 OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
@@ -40,6 +42,8 @@ class Gate:
         self._active = 0
         self._idle = asyncio.Event()
         self.closing = asyncio.Event()
+        #: Every route behind it, set once they are put together: for whoever wants to know what there is.
+        self.routes: Sequence[BaseRoute] = ()
 
     async def close(self) -> None:
         """Take nothing new; streams end; returns when the calls that wait for an outcome have been answered."""
@@ -74,7 +78,7 @@ class Gate:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope[HEADERS] = dict(scope["headers"])
         if scope["path"] not in OPEN:
-            scope[PRINCIPAL] = self._authenticator.authenticate(headers.get(b"authorization"))
+            scope[PRINCIPAL] = await self._principal(scope["headers"], headers)
             if self.closing.is_set():
                 raise InfrastructureError("This gateway is shutting down; try again.")
         for route in self._hot:
@@ -85,6 +89,15 @@ class Gate:
                 await route.app(scope, receive, send)
                 return
         await self._rest(scope, receive, send)
+
+    async def _principal(self, given: Sequence[tuple[bytes, bytes]], headers: Mapping[bytes, bytes]) -> Principal:
+        """Who calls. A caller that may do more in some organisations than in others is taken for what it is in the one
+        that it names."""
+        if len(headers) != len(given) and sum(name == b"authorization" for name, _ in given) > 1:
+            raise Unauthorized("There is more than one Authorization header.")
+        principal = await self._authenticator.authenticate(headers.get(b"authorization"))
+        named = named_organisation(headers) if principal.grants else None
+        return principal if named is None or named == PLATFORM else principal.within(named)
 
     async def _refuse(self, problem: Exception, scope: Scope, receive: Receive, send: Send, *, started: bool) -> None:
         answer = refusal(problem, [(b"connection", b"close")] if self.closing.is_set() else ())

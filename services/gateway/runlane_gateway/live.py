@@ -5,7 +5,8 @@ An event's id is `{stream sequence}-{index}`, so a client that comes back with `
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import aclosing
 
 import msgspec
 from msgspec import Struct
@@ -15,7 +16,10 @@ from runlane.contracts.messages import decode_event
 from runlane.contracts.records import Record
 from runlane.ports import Bus, Stored
 
+from .lifetimes import Lifetimes
 from .moments import Moment, moments_of_event, moments_of_record
+from .permissions import VIEW_INTERNALS
+from .principals import Principal
 from .reading import Records
 from .waiting import is_terminal
 
@@ -41,8 +45,8 @@ class _Place(Struct, order=True):
 class _News:
     """The highest sequence heard of. The events themselves are read from the stream, as news may get lost."""
 
-    def __init__(self, closing: asyncio.Event) -> None:
-        self._closing = closing
+    def __init__(self, *ends: asyncio.Event) -> None:
+        self._ends = ends
         self._heard = asyncio.Event()
         self.latest = 0
 
@@ -51,8 +55,8 @@ class _News:
         self._heard.set()
 
     async def wait(self) -> bool:
-        """Whether there was news before it was time for a heartbeat or to close."""
-        waits = {asyncio.ensure_future(event.wait()) for event in (self._heard, self._closing)}
+        """Whether there was news before it was time for a heartbeat or to end."""
+        waits = {asyncio.ensure_future(event.wait()) for event in (self._heard, *self._ends)}
         await asyncio.wait(waits, timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         for wait in waits:
             wait.cancel()
@@ -64,12 +68,21 @@ class _News:
 class LiveTail:
     """Follows executions. `closing` ends every stream, so that their clients go to another gateway."""
 
-    def __init__(self, bus: Bus, records: Records, closing: asyncio.Event) -> None:
-        self._bus, self._records, self._closing = bus, records, closing
+    def __init__(self, bus: Bus, records: Records, lifetimes: Lifetimes, closing: asyncio.Event) -> None:
+        self._bus, self._records, self._lifetimes, self._closing = bus, records, lifetimes, closing
 
-    async def follow(self, record: Record, last_event_id: str, *, internals: bool) -> AsyncIterator[bytes]:
-        """Server-sent events until the one that ends the execution."""
-        place, news = _place(last_event_id), _News(self._closing)
+    async def follow(self, record: Record, last_event_id: str, principal: Principal) -> AsyncIterator[bytes]:
+        """Server-sent events until the one that ends the execution, or until the caller's credentials end."""
+        internals = principal.may(VIEW_INTERNALS)
+        with self._lifetimes.of(principal) as expired:
+            async with aclosing(self._follow(record, _place(last_event_id), internals, expired)) as texts:
+                async for text in texts:
+                    yield text
+
+    async def _follow(
+        self, record: Record, place: _Place, internals: bool, expired: asyncio.Event
+    ) -> AsyncGenerator[bytes]:
+        news = _News(self._closing, expired)
         filter_ = subjects.all_events(record.org, record.execution_id, record.workflow)
         live = await self._bus.listen_live(filter_, news.heard)
         try:
@@ -86,7 +99,7 @@ class LiveTail:
                     if is_terminal(stored):
                         return
                 heard = await news.wait()
-                if self._closing.is_set():
+                if self._closing.is_set() or expired.is_set():
                     return
                 if not heard:
                     yield b": still here\n\n"

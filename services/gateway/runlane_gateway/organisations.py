@@ -15,9 +15,9 @@ from runlane.ids import check_token
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
-from .auth import MANAGE_CONFIG, MANAGE_ORGS
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
+from .permissions import MANAGE_CONFIG, MANAGE_ORGS
 from .views import utc_or_none
 
 _log = logger(__name__)
@@ -86,8 +86,8 @@ class OrganisationDoors:
 
     async def all(self, request: Request) -> Answer:
         """The organisations that the key may name."""
-        own = principal_of(request.scope).org
-        orgs = sorted((org for org in self._directory.orgs() if own in (None, org.id)), key=lambda org: org.id)
+        principal = principal_of(request.scope)
+        orgs = sorted((org for org in self._directory.orgs() if principal.sees(org.id)), key=lambda org: org.id)
         return answer(OrgsView([_org_view(org) for org in orgs]))
 
     async def one(self, request: Request, org: str) -> Answer:
@@ -99,10 +99,10 @@ class OrganisationDoors:
 
     async def put(self, request: Request, org: str) -> Answer:
         """Create or change an organisation."""
-        principal = principal_of(request.scope)
-        principal.require(MANAGE_ORGS)
-        if principal.org not in (None, org):
+        principal = principal_of(request.scope).within(org)
+        if not principal.sees(org):
             raise unknown_organisation()
+        principal.require(MANAGE_ORGS)
         _check_new_id(org)
         body = await body_of(request, self._parts, OrgBody)
         given = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
@@ -146,12 +146,12 @@ class OrganisationDoors:
 
     def _config_org(self, request: Request, org: str) -> None:
         """Whether the caller may see and set this configuration; the platform's is every organisation's."""
-        principal = principal_of(request.scope)
-        if org == PLATFORM and principal.org is None:
+        principal = principal_of(request.scope).everywhere()
+        if org == PLATFORM and principal.orgs is None:
             principal.require(MANAGE_ORGS)
             return
         organisation_in_path(request, self._directory, org)
-        principal.require(MANAGE_CONFIG)
+        principal_of(request.scope).require(MANAGE_CONFIG)
 
 
 def _check_new_id(org: str) -> None:

@@ -18,10 +18,10 @@ from runlane.sealing import Sealer
 from runlane.settings import Settings
 
 from .accept import Acceptor
-from .auth import Principal
 from .bodies import convert, decode_object, read_body
 from .calls import Calls
 from .changes import Changes
+from .principals import Principal
 from .reading import Records
 from .waiting import Waiters
 
@@ -94,31 +94,42 @@ def headers_of(scope: Scope) -> Mapping[bytes, bytes]:
 
 
 def organisation(scope: Scope, directory: Directory, default: str | None = None) -> str:
-    """The organisation that the request is about: the key's own, else the one that `X-Organization-Id` names.
+    """The organisation that the request is about: the one that `X-Organization-Id` names, else the caller's only one.
 
-    Raises `NotFound` for one that is unknown or another than the key's, `ValidationError` when it is missing and there
-    is no `default`.
+    Raises `NotFound` for one that is unknown or not the caller's, `ValidationError` when it is not named and the caller
+    has several, or all and there is no `default`.
     """
-    own = principal_of(scope).org
-    header = headers_of(scope).get(_ORG_HEADER)
-    named = header.decode("latin-1").strip() if header is not None else None
-    if own is not None:
-        if named is not None and named != own:
-            raise unknown_organisation()
-        return _existing(own, directory)
-    if not named:
-        if default is not None:
-            return default
-        raise ValidationError(f"This key is not bound to an organisation: name one in {ORG_HEADER}.", ORG_HEADER)
-    return named if named == PLATFORM else _existing(named, directory)
+    orgs, named = principal_of(scope).orgs, named_organisation(headers_of(scope))
+    if named is not None:
+        return named if named == PLATFORM and orgs is None else _visible(named, principal_of(scope), directory)
+    if orgs is not None and len(orgs) == 1:
+        return _existing(next(iter(orgs)), directory)
+    if orgs is None and default is not None:
+        return default
+    raise ValidationError(f"You are not bound to one organisation: name one in {ORG_HEADER}.", ORG_HEADER)
+
+
+def organisations(scope: Scope, directory: Directory) -> list[str]:
+    """The organisations that a list is about: all of a caller who has several and names none, else the one."""
+    orgs = principal_of(scope).orgs
+    if orgs is not None and len(orgs) > 1 and named_organisation(headers_of(scope)) is None:
+        return sorted(org for org in orgs if directory.org(org) is not None)
+    return [organisation(scope, directory)]
 
 
 def organisation_in_path(request: Request, directory: Directory, org: str) -> str:
-    """The organisation that a path names, if this key may know of it; else `NotFound`."""
-    own = principal_of(request.scope).org
-    if own is not None and own != org:
-        raise unknown_organisation()
-    return _existing(org, directory)
+    """The organisation that a path names, if the caller may know of it; else `NotFound`.
+
+    From here on the request's principal is what it is within that organisation.
+    """
+    principal = request.scope[PRINCIPAL] = principal_of(request.scope).within(org)
+    return _visible(org, principal, directory)
+
+
+def named_organisation(headers: Mapping[bytes, bytes]) -> str | None:
+    """What `X-Organization-Id` says, if anything."""
+    header = headers.get(_ORG_HEADER)
+    return (header.decode("latin-1").strip() or None) if header is not None else None
 
 
 def changes_by(request: Request, parts: Parts) -> Changes:
@@ -140,6 +151,12 @@ def _snake_case(name: str) -> str:
 def unknown_organisation() -> NotFound:
     """The same words for one that is not there and one that is not the caller's."""
     return NotFound("There is no such organisation.")
+
+
+def _visible(org: str, principal: Principal, directory: Directory) -> str:
+    if not principal.sees(org):
+        raise unknown_organisation()
+    return _existing(org, directory)
 
 
 def _existing(org: str, directory: Directory) -> str:

@@ -55,17 +55,27 @@ def secret_context(org: str, name: str, version: int) -> str:
 class ApiKey(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Who may call. Key `keys.{id}`; the caller sends `rl_{id}_{secret}` and only SHA-256 of the secret is kept.
 
-    `org` None means every organisation: such a caller names one in `X-Organization-Id`. `permissions` may be `["*"]`.
+    `org` and `orgs` together are where it may act; neither of them means every organisation. A caller of several names
+    one in `X-Organization-Id`. `permissions` may be `["*"]`; `roles` stand for permissions that the gateway knows.
     """
 
     id: str
     secret_sha256: str
     name: str
     org: str | None = None
+    orgs: list[str] = field(default_factory=list)
+    roles: list[str] = field(default_factory=list)
     permissions: list[str] = field(default_factory=list)
     email: str | None = None
     created_at: datetime | None = None
+    created_by: str | None = None
     expires_at: datetime | None = None
+
+    @property
+    def reach(self) -> frozenset[str] | None:
+        """The organisations in which it may act; None means all."""
+        own = frozenset() if self.org is None else frozenset({self.org})
+        return own.union(self.orgs) or None
 
 
 class RetrySettings(Struct, frozen=True, kw_only=True, omit_defaults=True):
