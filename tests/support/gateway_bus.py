@@ -40,6 +40,7 @@ from runlane.ports import Bus, Delivery, DirectoryStore, Message, Stored
 from runlane.sealing import Sealer
 from runlane.settings import Settings
 from runlane_gateway.doors import build
+from runlane_gateway.gate import Gate
 from runlane_gateway.parts import Parts, assemble
 from runlane_gateway.server import GatewayRoom, listen
 
@@ -239,8 +240,8 @@ async def furnish(store: DirectoryStore) -> None:
 class Gateway:
     """A gateway that serves on a port of its own."""
 
-    def __init__(self, parts: Parts, room: GatewayRoom, records: MemoryRecords) -> None:
-        self.parts, self.room, self.records = parts, room, records
+    def __init__(self, parts: Parts, gate: Gate, room: GatewayRoom, records: MemoryRecords) -> None:
+        self.parts, self.gate, self.room, self.records = parts, gate, room, records
 
     @property
     def url(self) -> str:
@@ -261,10 +262,11 @@ async def serving(settings: Settings, bus: Bus, store: DirectoryStore) -> AsyncI
     records = MemoryRecords()
     parts = assemble(settings, SystemClock(), bus, directory, store, records)
     await parts.waiters.open()
-    room = GatewayRoom(build(parts, lambda: {}, lambda: {}), listen(settings), lambda: {}, settings.drain_grace)
+    gate = build(parts, lambda: {}, lambda: {})
+    room = GatewayRoom(gate, listen(settings), lambda: {}, settings.drain_grace)
     running = asyncio.create_task(room.run())
     try:
-        yield Gateway(parts, room, records)
+        yield Gateway(parts, gate, room, records)
     finally:
         await asyncio.wait_for(room.drain(), 10)
         await running

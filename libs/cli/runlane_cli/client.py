@@ -66,6 +66,9 @@ class Gateway:
     def put(self, path: str, body: object) -> Any:
         return self._call("PUT", path, json=body)
 
+    def delete(self, path: str) -> None:
+        self._call("DELETE", path)
+
     @contextmanager
     def events(self, execution_id: str, after: str | None, quiet_seconds: float) -> Iterator[Iterator[ServerEvent]]:
         """What an execution tells, live, until the gateway has no more to say. Once entered, the gateway is there.

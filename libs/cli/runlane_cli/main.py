@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from .access_commands import keys, whoami
 from .datadir import DEFAULT
 from .directory_commands import config, orgs, secrets
 from .executions_commands import executions
@@ -26,6 +27,8 @@ app.add_typer(executions, name="executions")
 app.add_typer(config, name="config")
 app.add_typer(secrets, name="secrets")
 app.add_typer(orgs, name="orgs")
+app.add_typer(keys, name="keys")
+app.command()(whoami)
 
 
 def main() -> None:
