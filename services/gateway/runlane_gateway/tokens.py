@@ -25,6 +25,7 @@ _log = logger(__name__)
 _REQUIRED = ["exp", "iat", "iss", "aud", "sub"]
 _LONGEST_SUBJECT = 255
 _LONGEST_TEXT = 254
+_LATEST = 32_503_680_000  # the year 3000: later ones may be more than a datetime can hold
 
 #: What PyJWT and the JSON under it raise for tokens that are anything but well-formed.
 _BROKEN = (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError, AttributeError)
@@ -96,6 +97,9 @@ def _principal(claims: dict[str, Any], provider: Provider) -> Principal:
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
         raise ValueError("its subject is not usable")
+    expires = int(claims["exp"])
+    if expires > _LATEST:
+        raise ValueError("it never expires")
     names = provider.claims
     email = _text(_claim(claims, names.email))
     principal = Principal(
@@ -104,7 +108,7 @@ def _principal(claims: dict[str, Any], provider: Provider) -> Principal:
         email=email,
         orgs=frozenset(),
         permissions=frozenset(),
-        expires_at=datetime.fromtimestamp(int(claims["exp"]), UTC) + timedelta(seconds=provider.leeway_seconds),
+        expires_at=datetime.fromtimestamp(expires, UTC) + timedelta(seconds=provider.leeway_seconds),
         kind="token",
     )
     groups = frozenset(group for claim in names.groups for group in _texts(_claim(claims, claim)))
