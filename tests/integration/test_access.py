@@ -266,6 +266,17 @@ async def test_a_permission_of_a_workflows_own_is_granted_by_name_and_asked_for_
 
 
 @pytest.mark.parametrize("path", ["/workflows/{}", "/schedules/{}/run"])
+async def test_a_workflow_that_requires_an_organisation_does_not_run_for_the_platform(
+    admin: httpx.AsyncClient, executor: Executor, path: str
+) -> None:
+    platform = {"X-Organization-Id": "platform"}
+    refused = await admin.post(path.format("quick"), json={}, headers=platform)
+    assert (refused.status_code, refused.json()["details"]) == (400, {"field": "X-Organization-Id"})
+    ran = await admin.post(path.format("anywhere"), json={}, headers=platform)
+    assert ran.status_code in (200, 202)
+
+
+@pytest.mark.parametrize("path", ["/workflows/{}", "/schedules/{}/run"])
 async def test_a_workflow_that_an_organisation_does_not_have_looks_like_none(
     gateway: Gateway, keys: None, path: str
 ) -> None:
