@@ -86,6 +86,8 @@ async def test_a_key_is_shown_once_and_works_at_once(gateway: Gateway, chief: ht
     assert view in listed.json()["keys"]
     stored = gateway.parts.directory.api_key(view["id"])
     assert secret not in shown.text + listed.text + msgspec.json.encode(stored).decode()
+    assert stored is not None
+    assert (stored.org, stored.orgs) == ("acme", [])
 
 
 @pytest.mark.parametrize(

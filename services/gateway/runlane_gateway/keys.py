@@ -129,7 +129,9 @@ class KeyDoors:
             id=key_id,
             secret_sha256=hashlib.sha256(secret.encode()).hexdigest(),
             name=body.name.strip(),
-            orgs=[] if orgs is None else sorted(orgs),
+            # A key of one organisation belongs to it: whoever removes the organisation removes the key.
+            org=next(iter(orgs)) if orgs is not None and len(orgs) == 1 else None,
+            orgs=sorted(orgs) if orgs is not None and len(orgs) > 1 else [],
             roles=sorted(set(body.roles)),
             permissions=sorted(set(body.permissions)),
             email=body.email,
