@@ -10,10 +10,10 @@ from runlane.errors import NotFound, ValidationError
 from runlane.ids import is_token, new_execution_id, repeatable_execution_id
 
 from .answers import Answer, answer
+from .auth import VIEW_EXECUTIONS, VIEW_INTERNALS
 from .bodies import decode_object, read_body
 from .calls import Call, idle_seconds, traceparent_of
 from .parts import Parts, headers_of, organisation, principal_of
-from .permissions import VIEW_EXECUTIONS, VIEW_INTERNALS
 from .preferences import read_idempotency_key, read_preference, read_run_at
 from .views import execution_view
 

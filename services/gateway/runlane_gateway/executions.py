@@ -16,13 +16,13 @@ from runlane.errors import Conflict
 from runlane.ids import new_execution_id, repeatable_execution_id
 
 from .answers import Answer, answer
+from .auth import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
 from .calls import Call, idle_seconds, traceparent_of
 from .cancelling import Canceller
 from .describe import Described
 from .execute import known_form
 from .live import LiveTail
 from .parts import Parts, body_of, headers_of, organisation, organisations, principal_of
-from .permissions import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
 from .preferences import read_idempotency_key, read_preference
 from .views import AcceptedView, ExecutionPageView, RecordView, record_view, summary_view
 

@@ -15,9 +15,9 @@ from runlane.ids import check_token
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
+from .auth import MANAGE_CONFIG, MANAGE_ORGS
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
-from .permissions import MANAGE_CONFIG, MANAGE_ORGS
 from .views import utc_or_none
 
 _log = logger(__name__)

@@ -17,10 +17,10 @@ from runlane.errors import NotFound, ValidationError
 from runlane.ids import is_token, new_execution_id
 
 from .answers import Answer, answer
+from .auth import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .calls import Call
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation, principal_of
-from .permissions import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .views import AcceptedView, utc
 
 _SHOWN_FIRES = 5

@@ -11,9 +11,9 @@ from runlane.ids import check_token
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
+from .auth import MANAGE_SECRETS
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of
-from .permissions import MANAGE_SECRETS
 from .views import utc_or_none
 
 _log = logger(__name__)

@@ -10,9 +10,9 @@ from runlane.contracts.directory import PLATFORM, ImportFailure, Manifest, Org
 from runlane.errors import NotFound, ValidationError
 
 from .answers import Answer, answer
+from .auth import VIEW_INTERNALS
 from .describe import Described
 from .parts import Parts, organisation, principal_of
-from .permissions import VIEW_INTERNALS
 from .schedules import effective_schedule, next_fires
 from .views import utc, utc_or_none
 
