@@ -16,6 +16,7 @@ from typing import Any
 
 import uvloop
 
+from bench.directory import measure_directory
 from bench.load import drive, post, until
 from tests.support.engine import Engine, descendants
 
@@ -120,6 +121,7 @@ def main() -> None:
         ready = time.perf_counter() - began
         try:
             results = uvloop.run(measure(Bench(engine), options.rounds))
+            results["10,000 organisations"] = uvloop.run(measure_directory(engine))
         finally:
             engine.stop()
     results["start"] = {"ready_seconds": ready}

@@ -25,6 +25,7 @@ from runlane_gateway.permissions import (
     MANAGE_ORGS,
     MANAGE_SECRETS,
     ROLES,
+    VIEW_AUDIT,
     VIEW_EXECUTIONS,
     permissions_of,
 )
@@ -81,6 +82,10 @@ RUNNING: dict[str, Any] = {"path": {"id": "{running}"}, "unknown": {"id": NO_ID}
 ORG: dict[str, Any] = {"path": {"org": "acme"}, "unknown": {"org": "nowhere"}}
 CONFIG: dict[str, Any] = {"path": {"org": "acme", "key": "place"}, "unknown": {"org": "nowhere", "key": "place"}}
 SECRET: dict[str, Any] = {"path": {"org": "acme", "name": "pin"}, "unknown": {"org": "nowhere", "name": "pin"}}
+WORKFLOW: dict[str, Any] = {
+    "path": {"org": "acme", "workflow": "quick"},
+    "unknown": {"org": "nowhere", "workflow": "quick"},
+}
 KEY: dict[str, Any] = {"path": {"id": "{key}"}, "unknown": {"id": "nosuchkey"}}
 NEW_KEY = {"name": "new", "permissions": [VIEW_EXECUTIONS]}
 
@@ -103,6 +108,9 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/executions/{id}/retry"): Thing(permission=MANAGE_EXECUTIONS, **EXECUTION, body={}, own=202),
     ("GET", "/schedules"): Listed(permission=VIEW_EXECUTIONS),
     ("PUT", "/schedules/{workflow}"): Listed(permission=MANAGE_CONFIG, path={"workflow": "nightly"}, body={}),
+    ("GET", "/schedules/{workflow}"): Listed(permission=VIEW_EXECUTIONS, path={"workflow": "nightly"}),
+    ("DELETE", "/schedules/{workflow}"): Listed(permission=MANAGE_CONFIG, path={"workflow": "nightly"}, own=204),
+    ("GET", "/schedules/{workflow}/preview"): Listed(permission=VIEW_EXECUTIONS, path={"workflow": "nightly"}),
     ("POST", "/schedules/{workflow}/run"): Listed(
         permission=EXECUTE_WORKFLOWS, path={"workflow": "nightly"}, body={}, own=202
     ),
@@ -110,12 +118,20 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/orgs"): Common(),
     ("GET", "/orgs/{org}"): Thing(permission=None, **ORG),
     ("PUT", "/orgs/{org}"): Thing(permission=MANAGE_ORGS, **ORG, body={"tags": ["x"]}),
+    ("DELETE", "/orgs/{org}"): Thing(permission=MANAGE_ORGS, **ORG, own=409),
+    ("GET", "/orgs/{org}/workflows"): Thing(permission=VIEW_EXECUTIONS, **ORG),
+    ("GET", "/orgs/{org}/workflows/{workflow}"): Thing(permission=VIEW_EXECUTIONS, **WORKFLOW),
+    ("PUT", "/orgs/{org}/workflows/{workflow}"): Thing(permission=MANAGE_CONFIG, **WORKFLOW, body={"enabled": True}),
     ("GET", "/orgs/{org}/config"): Thing(permission=MANAGE_CONFIG, **ORG),
+    ("PUT", "/orgs/{org}/config"): Thing(permission=MANAGE_CONFIG, **ORG, body={"values": {"place": "Ulm"}}),
+    ("GET", "/orgs/{org}/config/{key}"): Thing(permission=MANAGE_CONFIG, **CONFIG),
     ("PUT", "/orgs/{org}/config/{key}"): Thing(permission=MANAGE_CONFIG, **CONFIG, body={"value": "Ulm"}),
     ("DELETE", "/orgs/{org}/config/{key}"): Thing(permission=MANAGE_CONFIG, **CONFIG, own=204),
     ("GET", "/orgs/{org}/secrets"): Thing(permission=MANAGE_SECRETS, **ORG),
+    ("GET", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET),
     ("PUT", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, body={"value": "1234"}),
     ("DELETE", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, own=204),
+    ("GET", "/audit"): Listed(permission=VIEW_AUDIT),
     ("GET", "/keys"): Listed(permission=MANAGE_KEYS),
     ("POST", "/keys"): Listed(permission=MANAGE_KEYS, body=NEW_KEY, own=201),
     ("GET", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY),

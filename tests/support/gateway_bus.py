@@ -13,6 +13,7 @@ from msgspec import Raw
 
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
+from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.directory import ApiKey, Entry, Manifest, Org
 from runlane.contracts.messages import (
     STATE_TAILS,
@@ -100,6 +101,10 @@ class MemoryRecords:
     async def ticks(self, query: TickQuery) -> TickPage:
         self._check()
         return TickPage([tick for tick in self.known_ticks if tick.org in (query.orgs or [])], None)
+
+    async def audit(self, query: AuditQuery) -> AuditPage:
+        self._check()
+        return AuditPage([], None)
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return 0

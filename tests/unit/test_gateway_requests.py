@@ -136,6 +136,7 @@ STATUS = {
     "MethodNotAllowed": 405,
     "NotAcceptable": 406,
     "Conflict": 409,
+    "PreconditionFailed": 412,
     "PayloadTooLarge": 413,
     "MessageTooLarge": 413,
     "UnsupportedMediaType": 415,
@@ -144,6 +145,7 @@ STATUS = {
     "BusUnavailable": 503,
     "StorageFull": 503,
     "StoreUnavailable": 503,
+    "SecretsUnavailable": 503,
     "StateConflict": 503,
     "InfrastructureError": 503,
 }

@@ -69,6 +69,17 @@ class Gateway:
     def delete(self, path: str) -> None:
         self._call("DELETE", path)
 
+    def every(self, path: str, name: str, **query: Any) -> list[Any]:
+        """All of a list that is called `name` in its pages, however many there are."""
+        found: list[Any] = []
+        after: str | None = None
+        while True:
+            page = self.get(path, after=after, **query)
+            found += page[name]
+            after = page.get("next")
+            if after is None:
+                return found
+
     @contextmanager
     def events(self, execution_id: str, after: str | None, quiet_seconds: float) -> Iterator[Iterator[ServerEvent]]:
         """What an execution tells, live, until the gateway has no more to say. Once entered, the gateway is there.

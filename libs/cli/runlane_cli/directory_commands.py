@@ -1,6 +1,7 @@
 """`runlane config …`, `runlane secrets …`, `runlane orgs …`: the directory, through the gateway."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -49,6 +50,29 @@ def config_list(gateway: "Gateway", as_json: JsonOption = False) -> None:
     print_config(gateway, as_json=as_json)
 
 
+@config.command("delete")
+@gateway_command
+def config_delete(gateway: "Gateway", name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Take a value back; what the platform has set holds again."""
+    from .client import escaped
+
+    gateway.delete(f"/orgs/{escaped(gateway.org)}/config/{escaped(name)}")
+    print(f"{name} is not set for {gateway.org} itself any more.")
+
+
+@config.command("import")
+@gateway_command
+def config_import(
+    gateway: "Gateway",
+    file: Annotated[Path, typer.Argument(help="A JSON object: values by name. `-` reads stdin.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Set many values at once; what the file does not name stays as it is."""
+    from .lists import import_config
+
+    import_config(gateway, file, as_json=as_json)
+
+
 @secrets.command("set")
 @gateway_command
 def secrets_set(
@@ -65,6 +89,30 @@ def secrets_set(
     print(f"The secret {name} is set for {gateway.org}.")
 
 
+@secrets.command("rotate-key")
+def secrets_rotate_key(
+    data: Annotated[
+        Path | None, typer.Option(envvar="RUNLANE_DATA_DIR", help="The engine's data directory; .runlane by default.")
+    ] = None,
+    retire_old: Annotated[bool, typer.Option("--retire-old", help="Drop the old key, if nothing needs it.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a new master key and seal all secrets under it, while everything runs. Safe to run again."""
+    from .rotation import rotate_key
+
+    rotate_key(data, retire_old=retire_old, as_json=as_json)
+
+
+@secrets.command("delete")
+@gateway_command
+def secrets_delete(gateway: "Gateway", name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Remove a secret."""
+    from .client import escaped
+
+    gateway.delete(f"/orgs/{escaped(gateway.org)}/secrets/{escaped(name)}")
+    print(f"The secret {name} is not set for {gateway.org} any more.")
+
+
 @secrets.command("list")
 @gateway_command
 def secrets_list(gateway: "Gateway", as_json: JsonOption = False) -> None:
@@ -76,11 +124,15 @@ def secrets_list(gateway: "Gateway", as_json: JsonOption = False) -> None:
 
 @orgs.command("list")
 @gateway_command
-def orgs_list(gateway: "Gateway", as_json: JsonOption = False) -> None:
+def orgs_list(
+    gateway: "Gateway",
+    tag: Annotated[str | None, typer.Option(help="Only those with this tag.")] = None,
+    as_json: JsonOption = False,
+) -> None:
     """List organisations."""
     from .lists import print_orgs
 
-    print_orgs(gateway, as_json=as_json)
+    print_orgs(gateway, tag, as_json=as_json)
 
 
 @orgs.command("add")
@@ -90,13 +142,49 @@ def orgs_add(
     organisation: Annotated[str, typer.Argument(metavar="ID", help="Letters, digits, _ and -.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
     time_zone: Annotated[str | None, typer.Option(help="IANA name, such as Europe/Vienna; UTC at first.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Its Microsoft 365 tenant.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated. Replaces all it had.")] = None,
 ) -> None:
-    """Add an organisation, or change its name and time zone."""
+    """Add an organisation, or change its name, time zone, tenant and tags."""
     from .client import escaped
 
-    body = {"name": name} if time_zone is None else {"name": name, "time_zone": time_zone}
-    gateway.put(f"/orgs/{escaped(organisation)}", body)
+    given = {"name": name, "time_zone": time_zone, "tenant_id": tenant, "tags": tag}
+    gateway.put(f"/orgs/{escaped(organisation)}", {key: value for key, value in given.items() if value is not None})
     print(f"Organisation {organisation} is set.")
+
+
+@orgs.command("delete")
+@gateway_command
+def orgs_delete(
+    gateway: "Gateway",
+    organisation: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove an organisation with its configuration, secrets, keys and schedules."""
+    from .client import escaped
+
+    if not yes:
+        typer.confirm(f"Remove {organisation} with its configuration, secrets, keys and schedules?", abort=True)
+    gateway.delete(f"/orgs/{escaped(organisation)}")
+    print(f"Organisation {organisation} is removed.")
+
+
+@orgs.command("enable")
+@gateway_command
+def orgs_enable(gateway: "Gateway", workflow: Annotated[str, typer.Argument(help="The workflow.")]) -> None:
+    """Let the organisation (--org) run a workflow."""
+    from .lists import switch_workflow
+
+    switch_workflow(gateway, workflow, enabled=True)
+
+
+@orgs.command("disable")
+@gateway_command
+def orgs_disable(gateway: "Gateway", workflow: Annotated[str, typer.Argument(help="The workflow.")]) -> None:
+    """Keep the organisation (--org) from running a workflow, by calls, schedules, webhooks and forms."""
+    from .lists import switch_workflow
+
+    switch_workflow(gateway, workflow, enabled=False)
 
 
 def _ask_secret(name: str) -> str:

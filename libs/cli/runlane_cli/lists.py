@@ -1,6 +1,9 @@
 """Lists of what the gateway knows, as tables or JSON. Called by the commands."""
 
+import json
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from .client import Gateway, escaped
@@ -104,7 +107,7 @@ def config_value(gateway: Gateway, key: str) -> object:
 
 
 def print_secrets(gateway: Gateway, *, as_json: bool) -> None:
-    secrets = gateway.get(f"/orgs/{escaped(gateway.org)}/secrets")["secrets"]
+    secrets = gateway.every(f"/orgs/{escaped(gateway.org)}/secrets", "secrets")
     if as_json:
         print_json(secrets)
         return
@@ -115,18 +118,39 @@ def print_secrets(gateway: Gateway, *, as_json: bool) -> None:
     )
 
 
-def print_orgs(gateway: Gateway, *, as_json: bool) -> None:
-    orgs = gateway.get("/orgs")["organizations"]
+def import_config(gateway: Gateway, file: Path, *, as_json: bool) -> None:
+    """Set the values of a JSON file; raises `CommandFailed` for one that holds no JSON object."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+        values = json.loads(text)
+    except (OSError, ValueError) as problem:
+        raise CommandFailed(f"{file} cannot be read: {problem}", USAGE) from None
+    if not isinstance(values, dict):
+        raise CommandFailed(f"{file} must hold a JSON object: values by name.", USAGE)
+    answer = gateway.put(f"/orgs/{escaped(gateway.org)}/config", {"values": values})
+    if as_json:
+        print_json(answer)
+        return
+    print(f"{len(answer['changed'])} value(s) set for {gateway.org}, {answer['unchanged']} as they were.")
+
+
+def switch_workflow(gateway: Gateway, workflow: str, *, enabled: bool) -> None:
+    path = f"/orgs/{escaped(gateway.org)}/workflows/{escaped(workflow)}"
+    gateway.put(path, {"enabled": enabled})
+    print(f"{gateway.org} {'may' if enabled else 'may not'} run {workflow}.")
+
+
+def print_orgs(gateway: Gateway, tag: str | None, *, as_json: bool) -> None:
+    orgs = gateway.every("/orgs", "organizations", tag=tag, limit=1000)
     if as_json:
         print_json(orgs)
         return
     print_table(
-        ("ID", "NAME", "TIME ZONE", "TENANT"),
-        [(org["id"], org["name"], org["timeZone"], org.get("tenantId")) for org in orgs],
+        ("ID", "NAME", "TIME ZONE", "TENANT", "TAGS"),
+        [(it["id"], it["name"], it["timeZone"], it.get("tenantId"), ", ".join(it.get("tags", []))) for it in orgs],
         "There are no organisations.",
     )
 
 
 def _config(gateway: Gateway) -> Sequence[Mapping[str, Any]]:
-    values: Sequence[Mapping[str, Any]] = gateway.get(f"/orgs/{escaped(gateway.org)}/config")["config"]
-    return values
+    return gateway.every(f"/orgs/{escaped(gateway.org)}/config", "config")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .access_commands import keys, whoami
+from .audit_command import audit
 from .datadir import DEFAULT
 from .directory_commands import config, orgs, secrets
 from .executions_commands import executions
@@ -29,6 +30,7 @@ app.add_typer(secrets, name="secrets")
 app.add_typer(orgs, name="orgs")
 app.add_typer(keys, name="keys")
 app.command()(whoami)
+app.command("audit")(audit)
 
 
 def main() -> None:

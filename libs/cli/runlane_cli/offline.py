@@ -1,4 +1,4 @@
-"""The first entries of a fresh directory: an organisation and keys to begin with. Used by `up` before services start.
+"""What commands do without a gateway: the first entries of a fresh directory, and sealing under another master key.
 
 The only module of the command line that names an adapter.
 """
@@ -6,12 +6,17 @@ The only module of the command line that names an adapter.
 import hashlib
 
 import msgspec
+from msgspec import Struct
 
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.sql.store import open_record_store
+from runlane.audit import Audit, Target
 from runlane.clock import SystemClock
-from runlane.contracts.directory import ApiKey, Entry, Org
-from runlane.directory import api_key_key, org_key
+from runlane.contracts.directory import PLATFORM, ApiKey, Entry, Org
+from runlane.contracts.messages import Caller
+from runlane.directory import Directory, api_key_key, org_key
+from runlane.rotation import needs_of_old_key, reseal
 from runlane.settings import Settings
 
 from .datadir import Credentials
@@ -38,6 +43,34 @@ async def bootstrap(settings: Settings, credentials: Credentials) -> None:
         for key, entry in _first_entries(credentials).items():
             if key not in seen:
                 await store.put(key, msgspec.json.encode(entry))
+
+
+class RotationReport(Struct, frozen=True):
+    """What a rotation did: entries sealed anew, keys of entries that nothing opens, why an old key must stay."""
+
+    resealed: int
+    broken: list[str]
+    needs: list[str]
+
+
+async def rotate(settings: Settings, user: str, *, retire: bool) -> RotationReport:
+    """Seal the directory under the current master key; with `retire`, find out what needs an old one still.
+
+    Raises `BusUnavailable`, `StoreUnavailable`, `ConfigurationError`.
+    """
+    sealer, clock = settings.sealer(), SystemClock()
+    async with open_bus(settings, "rotate-key", shape=False) as bus:
+        store = NatsDirectoryStore(bus)
+        directory = await Directory().follow(store)
+        audit = Audit(bus, clock, "/runlane/cli", Caller(id=f"cli:{user}"))
+        action = "retire-key" if retire else "rotate-key"
+        async with audit.record(action, Target(PLATFORM, "master-key", "master-key")):
+            resealed = await reseal(store, directory, sealer)
+        needs: list[str] = []
+        if retire:
+            async with open_record_store(settings.record_store_url) as records:
+                needs = await needs_of_old_key(bus, records, directory, sealer)
+    return RotationReport(resealed.count, resealed.broken, needs)
 
 
 def _first_entries(credentials: Credentials) -> dict[str, Entry]:

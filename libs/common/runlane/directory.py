@@ -1,5 +1,6 @@
 """The directory in memory: every service holds one, kept up to date by a watch. No lookup leaves the process."""
 
+import bisect
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
@@ -54,14 +55,21 @@ def schedule_key(org: str, workflow: str) -> str:
 
 
 class Directory:
-    """Organisations, config, secrets, keys, workflows and schedules as this process knows them."""
+    """Organisations, config, secrets, keys, workflows and schedules as this process knows them.
+
+    Lookups by name cost the same however many organisations there are; what belongs to one organisation is indexed.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._by_kind: dict[str, dict[str, Entry]] = {}
+        #: Entries with an `org`, by kind and organisation.
+        self._by_org: dict[tuple[str, str], dict[str, Entry]] = {}
         self._config: dict[str, dict[str, Any]] = {}
+        self._org_ids: list[str] | None = None
         self._listeners: list[Callable[[str], None]] = []
         self.revision = 0
+        #: Of every key that has a value, also of one that cannot be read.
         self.revisions: dict[str, int] = {}
 
     async def follow(self, store: DirectoryStore) -> "Directory":
@@ -72,23 +80,16 @@ class Directory:
     def apply(self, key: str, value: bytes | None, revision: int) -> None:
         """Take over one change; an entry that cannot be read is logged and treated as absent."""
         self.revision = max(self.revision, revision)
-        kind = key.partition(".")[0]
         entry: Entry | None = None
-        if value is not None:
+        if value is None:
+            self.revisions.pop(key, None)
+        else:
+            self.revisions[key] = revision
             try:
                 entry = decode_entry(key, value)
             except (KeyError, msgspec.DecodeError) as problem:
                 _log.error("unreadable directory entry", key=key, reason=str(problem))
-        if entry is None:
-            self._entries.pop(key, None)
-            self._by_kind.get(kind, {}).pop(key, None)
-            self.revisions.pop(key, None)
-        else:
-            self._entries[key] = entry
-            self._by_kind.setdefault(kind, {})[key] = entry
-            self.revisions[key] = revision
-        if kind == "config":
-            self._config.clear()
+        self._keep(key, entry)
         for changed in self._listeners:
             changed(key)
 
@@ -96,30 +97,56 @@ class Directory:
         """Call `changed(key)` after each change."""
         self._listeners.append(changed)
 
+    def entry(self, key: str) -> Entry | None:
+        """Whatever stands under a key."""
+        return self._entries.get(key)
+
+    def belongings(self, org: str) -> list[str]:
+        """The keys of everything that belongs to an organisation, whatever it is, without the organisation itself."""
+        of_org = (entries for (_, of), entries in self._by_org.items() if of == org)
+        return sorted(key for entries in of_org for key in entries)
+
     def org(self, org: str) -> Org | None:
         return self._get(org_key(org), Org)
 
     def orgs(self) -> Iterable[Org]:
         return self._all("orgs", Org)
 
+    def orgs_after(self, org: str) -> Iterable[Org]:
+        """Organisations in the order of their ids, from the first one after `org`."""
+        if self._org_ids is None:
+            self._org_ids = sorted(known.id for known in self.orgs())
+        ids = self._org_ids
+        found = (self.org(known) for known in ids[bisect.bisect_right(ids, org) :])
+        return (known for known in found if known is not None)
+
+    def enabled(self, org: str, workflow: str) -> bool:
+        """Whether an organisation may run a workflow. The platform may run any, an unknown organisation none."""
+        known = self.org(org)
+        return org == PLATFORM if known is None else known.runs(workflow)
+
     def config(self, org: str) -> Mapping[str, Any]:
         """The organisation's configuration over the platform's. The same object until something changes."""
         merged = self._config.get(org)
         if merged is None:
-            values = sorted(self._all("config", ConfigValue), key=lambda value: value.org != PLATFORM)
-            merged = {value.key: value.value for value in values if value.org in (PLATFORM, org)}
+            values = {value.key: value for of in (PLATFORM, org) for value in self.config_values(of)}
+            merged = {key: value.value for key, value in values.items()}
             self._config[org] = merged
         return merged
 
+    def config_value(self, org: str, key: str) -> ConfigValue | None:
+        """What was set for the organisation itself."""
+        return self._get(config_key(org, key), ConfigValue)
+
     def config_values(self, org: str) -> list[ConfigValue]:
         """What was set for the organisation itself."""
-        return [value for value in self._all("config", ConfigValue) if value.org == org]
+        return self._of_org("config", org, ConfigValue)
 
     def secret(self, org: str, name: str) -> SecretValue | None:
         return self._get(secret_key(org, name), SecretValue)
 
     def secrets(self, org: str) -> list[SecretValue]:
-        return [secret for secret in self._all("secrets", SecretValue) if secret.org == org]
+        return self._of_org("secrets", org, SecretValue)
 
     def api_key(self, key_id: str) -> ApiKey | None:
         return self._get(api_key_key(key_id), ApiKey)
@@ -139,9 +166,43 @@ class Directory:
     def schedule(self, org: str, workflow: str) -> ScheduleSetting | None:
         return self._get(schedule_key(org, workflow), ScheduleSetting)
 
+    def _keep(self, key: str, entry: Entry | None) -> None:
+        kind = key.partition(".")[0]
+        before = self._entries.pop(key, None)
+        for org in {owner_of(before), owner_of(entry)} - {None}:
+            self._index(kind, str(org), key, entry if owner_of(entry) == org else None)
+        if entry is None:
+            self._by_kind.get(kind, {}).pop(key, None)
+        else:
+            self._entries[key] = entry
+            self._by_kind.setdefault(kind, {})[key] = entry
+        if kind == "orgs" and (before is None) != (entry is None):
+            self._org_ids = None
+
+    def _index(self, kind: str, org: str, key: str, entry: Entry | None) -> None:
+        if kind == "config":
+            # The platform's values are in everybody's configuration.
+            self._config.clear() if org == PLATFORM else self._config.pop(org, None)
+        index = self._by_org.setdefault((kind, org), {})
+        if entry is not None:
+            index[key] = entry
+            return
+        index.pop(key, None)
+        if not index:
+            del self._by_org[kind, org]
+
     def _get(self, key: str, type_: type[_T]) -> _T | None:
         entry = self._entries.get(key)
         return entry if isinstance(entry, type_) else None
 
     def _all(self, kind: str, type_: type[_T]) -> list[_T]:
         return [entry for entry in self._by_kind.get(kind, {}).values() if isinstance(entry, type_)]
+
+    def _of_org(self, kind: str, org: str, type_: type[_T]) -> list[_T]:
+        return [entry for entry in self._by_org.get((kind, org), {}).values() if isinstance(entry, type_)]
+
+
+def owner_of(entry: Entry | None) -> str | None:
+    """The organisation that an entry belongs to; None for what belongs to all."""
+    owner: str | None = getattr(entry, "org", None)
+    return owner

@@ -15,12 +15,13 @@ RunlaneError                     code, message, details
 │   └── InternalServerError      anything else; tells the client nothing
 ├── DefinitionError              a @workflow that cannot be accepted; raised at import
 ├── RequestError                 a door refuses a request
-│   ├── Unauthorized, Forbidden, NotFound, MethodNotAllowed, Conflict, NotAcceptable
+│   ├── Unauthorized, Forbidden, NotFound, MethodNotAllowed, Conflict, PreconditionFailed, NotAcceptable
 │   └── BadRequest, PayloadTooLarge, UnsupportedMediaType, UnprocessableRequest, TooManyRequests
 └── InfrastructureError          a part of the engine cannot answer now; try again
     ├── BusUnavailable           NATS away, or no acknowledgement in time
     │   └── StorageFull          the stream takes no more
     ├── StoreUnavailable         the record store cannot answer
+    ├── SecretsUnavailable       the store of secrets cannot answer
     ├── StateConflict            a compare-and-set lost: somebody else moved the state line
     ├── MessageTooLarge          payload and headers exceed what the broker takes
     └── SealBroken               sealed bytes do not open with this key and context
@@ -46,10 +47,12 @@ __all__ = [
     "NotFound",
     "PayloadTooLarge",
     "PermissionError",
+    "PreconditionFailed",
     "RequestError",
     "ResultTooLarge",
     "RunlaneError",
     "SealBroken",
+    "SecretsUnavailable",
     "SerializationError",
     "StateConflict",
     "StorageFull",
@@ -230,6 +233,10 @@ class Conflict(RequestError):
     """The request conflicts with the present state."""
 
 
+class PreconditionFailed(RequestError):
+    """What you changed is not what it was; read it again."""
+
+
 class PayloadTooLarge(RequestError):
     """The request body is too large."""
 
@@ -263,6 +270,10 @@ class StorageFull(BusUnavailable):
 
 class StoreUnavailable(InfrastructureError):
     """The record store cannot answer."""
+
+
+class SecretsUnavailable(InfrastructureError):
+    """The store of secrets cannot answer."""
 
 
 class StateConflict(InfrastructureError):

@@ -2,10 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.messages import TraceEntry
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
 
@@ -159,12 +160,42 @@ class DirectoryStore(Protocol):
         else `StateConflict`. Raises `BusUnavailable`."""
         ...
 
-    async def delete(self, key: str) -> None:
-        """Remove a key; removing one that is not there is no error."""
+    async def delete(self, key: str, *, expect: int | None = None) -> None:
+        """Remove a key; removing one that is not there is no error. With `expect`, only if that is its revision, else
+        `StateConflict`."""
         ...
 
     async def watch(self, changed: Callable[[str, bytes | None, int], None]) -> None:
         """Call `changed(key, value or None, revision)` for all there is, then return; and for each change after."""
+        ...
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+class SecretStore(Protocol):
+    """Secrets by organisation and name. Whoever asks says for which organisation; nothing is found across."""
+
+    async def get(self, org: str, name: str) -> str | None:
+        """The secret, None where there is none. Raises `SecretsUnavailable`, `SealBroken`, `ConfigurationError` for a
+        name that this store cannot hold."""
+        ...
+
+    async def names(self, org: str) -> list[str]:
+        """The names of an organisation's secrets as far as the store can tell, sorted. Raises `SecretsUnavailable`."""
+        ...
+
+
+@runtime_checkable
+class WritableSecretStore(SecretStore, Protocol):
+    """A store outside the directory that takes changes, too."""
+
+    async def put(self, org: str, name: str, value: str) -> None:
+        """Set a secret. Raises what `get` raises."""
+        ...
+
+    async def remove(self, org: str, name: str) -> None:
+        """Remove a secret; one that is not there is no error. Raises what `get` raises."""
         ...
 
 
@@ -191,8 +222,16 @@ class RecordStore(Protocol):
         """A page of schedule ticks, newest first."""
         ...
 
+    async def audit(self, query: AuditQuery) -> AuditPage:
+        """A page of the audit trail, newest first."""
+        ...
+
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         """Delete up to `limit` executions that ended before then, and old ticks; how many went."""
+        ...
+
+    async def prune_audit(self, before: datetime, limit: int = 1000) -> int:
+        """Delete up to `limit` audit entries of before then; how many went."""
         ...
 
     async def ping(self) -> None:

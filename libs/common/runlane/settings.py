@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from runlane.errors import ConfigurationError
-from runlane.sealing import Sealer, parse_master_key
+from runlane.sealing import KeyFile, Sealer, parse_master_keys
 
 _PREFIX = "RUNLANE_"
 
@@ -26,6 +26,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: Base64 of 32 bytes; several, separated by commas, while rotating: the first one seals.
     master_key: str | None = None
     master_key_file: Path | None = None
+
+    #: Where secrets are: sealed in the directory, or somewhere else that Runlane only reads (`azure`: and writes).
+    secrets_provider: Literal["embedded", "environment", "files", "azure"] = "embedded"
+    secrets_directory: Path | None = None
+    azure_vault_url: str | None = None
+    secrets_cache_seconds: float = 60
 
     workflows: Path = Path("workflows")
     workflows_origin: str = "default"
@@ -48,6 +54,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     stream_replicas: int = 1
     event_retention_days: float = 7
     record_retention_days: float = 90
+    audit_retention_days: float = 400
     queue_max_bytes: int = 4 * 1024**3
     durability: Literal["fsync", "buffered"] = "buffered"
 
@@ -61,18 +68,22 @@ class Settings(Struct, frozen=True, kw_only=True):
         """The SQLAlchemy URL of the record store: SQLite in the data directory unless told otherwise."""
         return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'records.db'}"
 
+    @property
+    def key_file(self) -> Path:
+        """Where the master key is when the environment does not hold it."""
+        return self.master_key_file or self.data_dir / "master.key"
+
     def sealer(self) -> Sealer:
         """The sealer of this installation; raises `ConfigurationError` when there is no usable master key."""
-        text = self.master_key
-        path = self.master_key_file or self.data_dir / "master.key"
-        if text is None and path.is_file():
-            text = path.read_text(encoding="utf-8")
-        if text is None:
-            raise ConfigurationError(
-                f"There is no master key: set RUNLANE_MASTER_KEY or write one to {path}.", "RUNLANE_MASTER_KEY"
-            )
         try:
-            return Sealer(*(parse_master_key(part) for part in text.split(",")))
+            if self.master_key is not None:
+                return Sealer(*parse_master_keys(self.master_key))
+            file = KeyFile(self.key_file)
+            return Sealer(*file.read(), reload=file)
+        except OSError:
+            raise ConfigurationError(
+                f"There is no master key: set RUNLANE_MASTER_KEY or write one to {self.key_file}.", "RUNLANE_MASTER_KEY"
+            ) from None
         except ValueError as problem:
             raise ConfigurationError(f"RUNLANE_MASTER_KEY: {problem}.", "RUNLANE_MASTER_KEY") from None
 

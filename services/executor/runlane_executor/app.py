@@ -8,11 +8,15 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from msgspec import Struct
+
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
-from runlane.clock import SystemClock
+from runlane.adapters.secrets import open_secrets
+from runlane.clock import Clock, SystemClock
 from runlane.directory import Directory
-from runlane.ports import DirectoryStore
+from runlane.ports import DirectoryStore, SecretStore
+from runlane.sealing import Sealer
 from runlane.service import serve
 from runlane.settings import Settings
 from runlane.telemetry import logger
@@ -27,19 +31,36 @@ from runlane_executor.stateline import StateLine
 _log = logger(__name__)
 
 
+class Opened(Struct, frozen=True):
+    """What is there before the broker is reached."""
+
+    sealer: Sealer
+    clock: Clock
+    directory: Directory
+    secrets: SecretStore
+
+
 @asynccontextmanager
 async def open_room(settings: Settings) -> AsyncIterator[Intake]:
     """Everything an executor is made of, opened and closed in order."""
-    sealer = settings.sealer()
-    _hide_settings_from_children()
-    clock = SystemClock()
+    sealer, clock, directory = settings.sealer(), SystemClock(), Directory()
+    with open_secrets(settings, directory, sealer, clock) as secrets:
+        # What opens secrets was taken from the environment by now.
+        _hide_credentials_from_children()
+        async with _open_intake(settings, Opened(sealer, clock, directory, secrets)) as intake:
+            yield intake
+
+
+@asynccontextmanager
+async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[Intake]:
+    sealer, clock, directory = opened.sealer, opened.clock, opened.directory
     async with open_bus(settings, "executor") as bus:
         store = NatsDirectoryStore(bus)
-        directory = await Directory().follow(store)
+        await directory.follow(store)
         line = StateLine(bus, f"executor-{uuid.uuid4().hex[:12]}")
         claims = Claims(line, clock)
         endings = Endings(line, claims, clock, random.random)
-        runs = Runs(Tools(line, claims, endings, directory, sealer, clock, settings.stop_grace))
+        runs = Runs(Tools(line, claims, endings, directory, sealer, opened.secrets, clock, settings.stop_grace))
         root, origin = str(settings.workflows.resolve()), settings.workflows_origin
         children = Children(root, origin, settings.executor_children, runs.heard, runs.died)
         runs.children = children
@@ -69,9 +90,9 @@ async def _reload_on_change(
             _log.info("reloaded", workflows=len(children.manifests), failures=len(children.failures))
 
 
-def _hide_settings_from_children() -> None:
-    """Children inherit the environment, and the settings in it hold credentials."""
-    for name in [name for name in os.environ if name.startswith("RUNLANE_")]:
+def _hide_credentials_from_children() -> None:
+    """Children inherit the environment, and the settings in it hold credentials, those of Azure's identities too."""
+    for name in [name for name in os.environ if name.startswith(("RUNLANE_", "AZURE_", "IDENTITY_", "MSI_"))]:
         del os.environ[name]
 
 

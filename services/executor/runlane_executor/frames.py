@@ -38,9 +38,12 @@ class Stop(_Frame, frozen=True, array_like=True, tag="stop"):
 
 
 class SecretAnswer(_Frame, frozen=True, array_like=True, tag="secret"):
+    """`again`: the problem may pass by itself."""
+
     call: int
     value: str | None
     problem: str | None = None
+    again: bool = False
 
 
 class Kept(_Frame, frozen=True, array_like=True, tag="kept"):

@@ -8,10 +8,21 @@ import msgspec
 
 from runlane.clock import Clock
 from runlane.context import Identity
-from runlane.contracts.directory import Org, secret_context
+from runlane.contracts.directory import Org
 from runlane.contracts.messages import Failure, Request, parameters_context
 from runlane.directory import Directory
-from runlane.errors import InternalServerError, RunlaneError, SealBroken, StateConflict, TimeoutError, WorkerCrashed
+from runlane.errors import (
+    ConfigurationError,
+    InternalServerError,
+    RunlaneError,
+    SealBroken,
+    SecretsUnavailable,
+    StateConflict,
+    TimeoutError,
+    WorkerCrashed,
+)
+from runlane.ids import is_token
+from runlane.ports import SecretStore
 from runlane.sealing import Sealer
 from runlane.telemetry import logger
 from runlane_executor import metrics
@@ -50,6 +61,7 @@ class Tools(msgspec.Struct, frozen=True):
     endings: Endings
     directory: Directory
     sealer: Sealer
+    secrets: SecretStore
     clock: Clock
     stop_grace: float
 
@@ -144,24 +156,35 @@ class Runs:
                 if execution_id in self.running:
                     self.running[execution_id].trace.awaited(number, child)
             case SecretAsked():
-                child.pipe.send(self._secret(frame))
+                self.background(self._tell_secret(child, frame))
             case Returned() | Raised() | Paused() | Stopped():
                 self.children.done(child, frame.execution_id)
                 execution = self.running.get(frame.execution_id)
                 if execution is not None and execution.child is child:
                     self._finish(execution, frame)
 
-    def _secret(self, asked: SecretAsked) -> SecretAnswer:
+    async def _tell_secret(self, child: Child, asked: SecretAsked) -> None:
+        answer = await self._secret(asked)
+        if child.alive:
+            child.pipe.send(answer)
+
+    async def _secret(self, asked: SecretAsked) -> SecretAnswer:
+        """A secret of the organisation that the execution runs for, whatever its code asks for."""
         execution = self.running.get(asked.execution_id)
-        entry = None if execution is None else self._tools.directory.secret(execution.request.org, asked.name)
-        if entry is None:
+        if execution is None or not is_token(asked.name):
             return SecretAnswer(asked.call, None)
+        org, problem = execution.request.org, f"The secret {asked.name!r} cannot be opened; tell your operator."
         try:
-            value = self._tools.sealer.open(entry.sealed, secret_context(entry.org, entry.name, entry.version))
-        except SealBroken as problem:
-            _log.error("a secret cannot be opened", org=entry.org, name=entry.name, reason=problem.message)
-            return SecretAnswer(asked.call, None, f"The secret {asked.name!r} cannot be opened; tell your operator.")
-        return SecretAnswer(asked.call, value.decode())
+            return SecretAnswer(asked.call, await self._tools.secrets.get(org, asked.name))
+        except SecretsUnavailable as trouble:
+            return SecretAnswer(asked.call, None, trouble.message, again=True)
+        except ConfigurationError as trouble:
+            return SecretAnswer(asked.call, None, trouble.message)
+        except SealBroken as trouble:
+            _log.error("a secret cannot be opened", org=org, name=asked.name, reason=trouble.message)
+        except Exception:
+            _log.exception("a secret cannot be read", org=org, name=asked.name)
+        return SecretAnswer(asked.call, None, problem)
 
     # --- stopping ----------------------------------------------------------------------------------------------------
 

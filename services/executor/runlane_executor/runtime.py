@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runlane.contracts.messages import TraceEntry
-from runlane.errors import ConfigurationError
+from runlane.errors import ConfigurationError, IntegrationError
 from runlane.ports import Suspend
 from runlane_executor.frames import Awaited, Pipe, SecretAnswer, SecretAsked, Trace
 
@@ -38,6 +38,8 @@ class Secrets:
             return
         if frame.problem is None:
             future.set_result(frame.value)
+        elif frame.again:
+            future.set_exception(IntegrationError("secrets", frame.problem))
         else:
             future.set_exception(ConfigurationError(frame.problem))
 

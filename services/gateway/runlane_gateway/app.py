@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.secrets import open_secrets
 from runlane.adapters.sql.store import open_record_store
 from runlane.clock import SystemClock
 from runlane.directory import Directory
@@ -26,17 +27,19 @@ async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
     ):
         directory_store = NatsDirectoryStore(bus)
         directory = await Directory().follow(directory_store)
-        parts = assemble(settings, SystemClock(), bus, directory, directory_store, store)
-        await parts.waiters.open()
+        clock = SystemClock()
+        with open_secrets(settings, directory, settings.sealer(), clock) as secrets:
+            parts = assemble(settings, clock, bus, directory, directory_store, store, secrets)
+            await parts.waiters.open()
 
-        def degraded() -> Mapping[str, str]:
-            return {} if store.problem is None else {"records": store.problem}
+            def degraded() -> Mapping[str, str]:
+                return {} if store.problem is None else {"records": store.problem}
 
-        def problems() -> Mapping[str, str]:
-            return _problems(parts, draining=gate.closing.is_set())
+            def problems() -> Mapping[str, str]:
+                return _problems(parts, draining=gate.closing.is_set())
 
-        gate = build(parts, problems, degraded)
-        yield GatewayRoom(gate, listen(settings), problems, settings.drain_grace)
+            gate = build(parts, problems, degraded)
+            yield GatewayRoom(gate, listen(settings), problems, settings.drain_grace)
 
 
 def _problems(parts: Parts, *, draining: bool) -> Mapping[str, str]:

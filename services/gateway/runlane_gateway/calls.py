@@ -64,13 +64,12 @@ class Calls:
         `Forbidden`; `ValidationError` where it needs an organisation and there is none.
         """
         manifest = self._directory.workflow(name) if is_token(name) else None
-        known = self._directory.org(org)
-        if manifest is None or (known is not None and name in known.disabled_workflows):
+        if manifest is None or not self._directory.enabled(org, name):
             broken = sum(1 for _ in self._directory.import_failures())
             hint = f" {broken} workflow file(s) could not be imported: see /workflows." if broken else ""
             raise NotFound(f"There is no workflow {name[:64]!r} here.{hint}")
         principal.within(org).require(manifest.required_permission)
-        if org == PLATFORM and known is None and manifest.requires_org:
+        if org == PLATFORM and manifest.requires_org:
             raise ValidationError(f"Workflow {name!r} runs for an organisation: name one.", "X-Organization-Id")
         if manifest.requires_approval:
             raise Forbidden(f"Workflow {name!r} needs an approval, and there is no way to give one yet.")

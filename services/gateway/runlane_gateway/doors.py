@@ -13,9 +13,12 @@ from starlette.routing import BaseRoute, Match, Route
 from runlane.errors import BadRequest, MethodNotAllowed, NotFound, RunlaneError, ValidationError
 
 from .answers import refusal
+from .auditing import AuditDoors
 from .auth import Authenticator
 from .cancelling import Canceller
+from .configuration import ConfigurationDoors
 from .describe import Described, new_application
+from .enablement import EnablementDoors
 from .execute import hot_routes
 from .executions import ExecutionDoors
 from .gate import Gate
@@ -47,6 +50,9 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ExecutionDoors(parts, canceller, live).routes(described),
         WorkflowDoors(parts).routes(described),
         OrganisationDoors(parts).routes(described),
+        ConfigurationDoors(parts).routes(described),
+        EnablementDoors(parts).routes(described),
+        AuditDoors(parts).routes(described),
         SecretDoors(parts).routes(described),
         ScheduleDoors(parts).routes(described),
         KeyDoors(parts).routes(described),

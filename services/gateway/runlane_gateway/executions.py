@@ -10,9 +10,10 @@ from msgspec import Struct
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 
+from runlane.audit import Target
 from runlane.contracts.messages import Trigger, TriggerKind, parameters_context
 from runlane.contracts.records import ExecutionQuery, Record, Status
-from runlane.errors import Conflict
+from runlane.errors import Conflict, SealBroken
 from runlane.ids import new_execution_id, repeatable_execution_id
 
 from .answers import Answer, answer
@@ -22,7 +23,7 @@ from .cancelling import Canceller
 from .describe import Described
 from .execute import known_form
 from .live import LiveTail
-from .parts import Parts, body_of, headers_of, organisation, organisations, principal_of
+from .parts import Parts, audit_of, body_of, headers_of, organisation, organisations, principal_of
 from .preferences import read_idempotency_key, read_preference
 from .views import AcceptedView, ExecutionPageView, RecordView, record_view, summary_view
 
@@ -59,8 +60,8 @@ class Filters(BaseModel, extra="forbid"):
             statuses=list(self.status),
             trigger=self.trigger,
             tag=self.tag,
-            queued_from=self.queued_from and _aware(self.queued_from),
-            queued_before=self.queued_before and _aware(self.queued_before),
+            queued_from=self.queued_from and aware(self.queued_from),
+            queued_before=self.queued_before and aware(self.queued_before),
             after=self.after,
             limit=self.limit,
         )
@@ -123,7 +124,8 @@ class ExecutionDoors:
         principal.require(MANAGE_EXECUTIONS)
         body = await body_of(request, self._parts, CancelBody)
         org, record = await self._known(request, id)
-        await self._canceller.cancel(org, record, principal.caller, body.reason)
+        async with audit_of(request, self._parts).record("cancel", _target(org, record), after=body):
+            await self._canceller.cancel(org, record, principal.caller, body.reason)
         return answer(CancelledView(record.execution_id, "Cancelled"))
 
     async def retry(self, request: Request, id: str) -> Answer:
@@ -135,22 +137,22 @@ class ExecutionDoors:
         if not record.finished:
             raise Conflict(f"It has not ended yet: it is {record.status}.", details={"status": record.status})
         key, preference = read_idempotency_key(headers), read_preference(headers, parts.settings.sync_wait)
-        return await parts.calls.start(
-            Call(
-                execution_id=new_execution_id()
-                if key is None
-                else repeatable_execution_id("retry", org, record.execution_id, key),
-                org=org,
-                manifest=manifest,
-                parameters=self._true_parameters(org, record),
-                principal=principal,
-                trigger=Trigger("retry", record.execution_id),
-                preference=preference,
-                wait=0.0 if preference.wait is None else idle_seconds(manifest, preference, None, 0.0),
-                traceparent=traceparent_of(headers),
-                repeatable=key is not None,
-            )
+        call = Call(
+            execution_id=new_execution_id()
+            if key is None
+            else repeatable_execution_id("retry", org, record.execution_id, key),
+            org=org,
+            manifest=manifest,
+            parameters=self._true_parameters(org, record),
+            principal=principal,
+            trigger=Trigger("retry", record.execution_id),
+            preference=preference,
+            wait=0.0 if preference.wait is None else idle_seconds(manifest, preference, None, 0.0),
+            traceparent=traceparent_of(headers),
+            repeatable=key is not None,
         )
+        async with audit_of(request, parts).record("retry", _target(org, record)):
+            return await parts.calls.start(call)
 
     async def _known(self, request: Request, execution_id: str) -> tuple[str, Record]:
         org = organisation(request.scope, self._parts.directory)
@@ -159,9 +161,17 @@ class ExecutionDoors:
     def _true_parameters(self, org: str, record: Record) -> dict[str, Any]:
         if record.sealed_input is None:
             return {}
-        opened = self._parts.sealer.open(record.sealed_input, parameters_context(org, record.execution_id))
+        try:
+            opened = self._parts.sealer.open(record.sealed_input, parameters_context(org, record.execution_id))
+        except SealBroken:
+            raise Conflict("Its parameters were sealed with a master key that has been retired.") from None
         return msgspec.json.decode(opened, type=dict[str, Any])
 
 
-def _aware(moment: datetime) -> datetime:
+def aware(moment: datetime) -> datetime:
+    """A moment without a zone is UTC."""
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+def _target(org: str, record: Record) -> Target:
+    return Target(org, "executions", record.execution_id)

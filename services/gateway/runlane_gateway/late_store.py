@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
+from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
 from runlane.errors import ConfigurationError, StoreUnavailable
 from runlane.ports import RecordStore, Stored
@@ -72,8 +73,14 @@ class LateStore:
     async def ticks(self, query: TickQuery) -> TickPage:
         return await self._store().ticks(query)
 
+    async def audit(self, query: AuditQuery) -> AuditPage:
+        return await self._store().audit(query)
+
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return await self._store().prune(before, limit)
+
+    async def prune_audit(self, before: datetime, limit: int = 1000) -> int:
+        return await self._store().prune_audit(before, limit)
 
     async def ping(self) -> None:
         await self._store().ping()

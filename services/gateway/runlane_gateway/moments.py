@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from runlane.contracts.messages import (
     AnyEvent,
+    Audited,
     CallEntry,
     Cancelled,
     CheckpointEntry,
@@ -43,7 +44,7 @@ class Moment(Struct, frozen=True):
 
 def moments_of_event(sequence: int, event: AnyEvent, internals: bool) -> Iterator[Moment]:
     """A stored event: the trace it carries, then the state it brought."""
-    if isinstance(event, Ticked):
+    if isinstance(event, Ticked | Audited):
         return
     if isinstance(event, Queued):
         status = "Queued" if event.data.run_at is None else "Scheduled"

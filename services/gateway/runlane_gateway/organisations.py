@@ -1,39 +1,53 @@
-"""`/orgs…`: organisations and their configuration. Secrets have a module of their own."""
+"""`/orgs…`: organisations, and which workflows each may run. Configuration and secrets have modules of their own."""
 
-from typing import Any
+import asyncio
+from itertools import islice
+from typing import Annotated, Any, get_args
 from zoneinfo import ZoneInfo
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Query
 from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 
-from runlane.contracts.directory import PLATFORM, ConfigValue, Org
-from runlane.directory import config_key, org_key
-from runlane.errors import ValidationError
-from runlane.ids import check_token
+from runlane.contracts.directory import PLATFORM, Org
+from runlane.contracts.records import FINISHED, ExecutionQuery, Status
+from runlane.directory import org_key
+from runlane.errors import Conflict, ValidationError
+from runlane.ids import check_token, is_token
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
-from .auth import MANAGE_CONFIG, MANAGE_ORGS
+from .conditions import etag
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
-from .views import utc_or_none
+from .permissions import MANAGE_ORGS
 
 _log = logger(__name__)
 
+_LONGEST_NAME = 200
+_MOST_TAGS = 50
+_MOST_WORKFLOWS = 1000
+_AT_ONCE = 32
+
+_UNFINISHED = sorted(set(get_args(Status)) - FINISHED)
+
 
 class OrgView(Struct, frozen=True, rename="camel"):
+    """`enabledWorkflows` null: all but the disabled ones; else only these, without the disabled ones."""
+
     id: str
     name: str
     tenant_id: str | None
     time_zone: str
     tags: list[str]
+    enabled_workflows: list[str] | None
     disabled_workflows: list[str]
 
 
 class OrgsView(Struct, frozen=True):
     organizations: list[OrgView]
+    next: str | None
 
 
 class OrgBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,29 +57,12 @@ class OrgBody(Struct, frozen=True, forbid_unknown_fields=True):
     tenant_id: str | UnsetType | None = UNSET
     time_zone: str | UnsetType = UNSET
     tags: list[str] | UnsetType = UNSET
+    enabled_workflows: list[str] | UnsetType | None = UNSET
     disabled_workflows: list[str] | UnsetType = UNSET
 
 
-class ConfigView(Struct, frozen=True, rename="camel"):
-    """`inherited`: set for the platform, and not for the organisation itself."""
-
-    key: str
-    value: Any
-    inherited: bool
-    changed_at: str | None
-    changed_by: str | None
-
-
-class ConfigsView(Struct, frozen=True):
-    config: list[ConfigView]
-
-
-class ConfigBody(Struct, frozen=True, forbid_unknown_fields=True):
-    value: Any
-
-
 class OrganisationDoors:
-    """`/orgs`, `/orgs/{org}`, `/orgs/{org}/config…`"""
+    """`/orgs`, `/orgs/{org}`"""
 
     def __init__(self, parts: Parts) -> None:
         self._parts, self._directory = parts, parts.directory
@@ -77,25 +74,29 @@ class OrganisationDoors:
         add("/orgs", self.all, methods=["GET"], responses=described.answers(OrgsView))
         add(one, self.one, methods=["GET"], responses=views)
         add(one, self.put, methods=["PUT"], responses=views, openapi_extra=body(OrgBody))
-        add(f"{one}/config", self.config, methods=["GET"], responses=described.answers(ConfigsView))
-        key = f"{one}/config/{{key}}"
-        views = described.answers(ConfigView)
-        add(key, self.put_config, methods=["PUT"], responses=views, openapi_extra=body(ConfigBody))
-        add(key, self.delete_config, methods=["DELETE"], status_code=204)
+        add(one, self.delete, methods=["DELETE"], status_code=204)
         return router
 
-    async def all(self, request: Request) -> Answer:
-        """The organisations that the key may name."""
-        principal = principal_of(request.scope)
-        orgs = sorted((org for org in self._directory.orgs() if principal.sees(org.id)), key=lambda org: org.id)
-        return answer(OrgsView([_org_view(org) for org in orgs]))
+    async def all(
+        self,
+        request: Request,
+        tag: str | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 200,
+        after: str = "",
+    ) -> Answer:
+        """The organisations that the key may name, in the order of their ids. `tag`: only those that have it."""
+        principal, known = principal_of(request.scope), self._directory.orgs_after(after)
+        wanted = (org for org in known if principal.sees(org.id) and (tag is None or tag in org.tags))
+        found = list(islice(wanted, limit + 1))
+        following = found[limit - 1].id if len(found) > limit else None
+        return answer(OrgsView([_org_view(org) for org in found[:limit]], following))
 
     async def one(self, request: Request, org: str) -> Answer:
-        """One organisation."""
+        """One organisation. Its `ETag` goes into `If-Match` of a change."""
         known = self._directory.org(organisation_in_path(request, self._directory, org))
         if known is None:
             raise unknown_organisation()
-        return answer(_org_view(known))
+        return answer(_org_view(known), headers=etag(self._directory, org_key(org)))
 
     async def put(self, request: Request, org: str) -> Answer:
         """Create or change an organisation."""
@@ -115,43 +116,43 @@ class OrganisationDoors:
 
         entry = await changes_by(request, self._parts).change(org_key(org), lambda: self._directory.org(org), changed)
         _log.info("organisation changed", org=org, by=principal.key_id)
-        return answer(_org_view(entry))
+        return answer(_org_view(entry), headers=etag(self._directory, org_key(org)))
 
-    async def config(self, request: Request, org: str) -> Answer:
-        """Its configuration, inherited values included."""
-        self._config_org(request, org)
-        own = {value.key: value for value in self._directory.config_values(org)}
-        inherited = {value.key: value for value in self._directory.config_values(PLATFORM)}
-        values = sorted({**inherited, **own}.values(), key=lambda value: value.key)
-        return answer(ConfigsView([_config_view(value, org) for value in values]))
+    async def delete(self, request: Request, org: str) -> Answer:
+        """Remove an organisation with its configuration, secrets, keys and schedules. 409 while anything of it runs or
+        waits. Records of what it ran stay for their time."""
+        principal = principal_of(request.scope).within(org)
+        if not principal.sees(org):
+            raise unknown_organisation()
+        principal.require(MANAGE_ORGS)
+        belongings = self._directory.belongings(org) if is_token(org) and org != PLATFORM else []
+        # Another try finds the organisation itself gone when the first one was interrupted.
+        if self._directory.org(org) is None and not belongings:
+            raise unknown_organisation()
+        if principal.everywhere().orgs is not None:
+            raise Conflict("Who belongs to an organisation cannot remove it.")
+        await self._check_idle(org)
+        changes = changes_by(request, self._parts)
+        await changes.delete(org_key(org))
+        rest, keys = changes.unconditional(), iter(self._directory.belongings(org))
 
-    async def put_config(self, request: Request, org: str, key: str) -> Answer:
-        """Set one value; any JSON will do."""
-        self._config_org(request, org)
-        value = (await body_of(request, self._parts, ConfigBody)).value
-        by = principal_of(request.scope).key_id
-        entry = ConfigValue(
-            org=org, key=check_token(key, "key"), value=value, changed_at=self._parts.clock.now(), changed_by=by
-        )
-        await changes_by(request, self._parts).put(config_key(org, key), entry)
-        _log.info("config changed", org=org, key=key, by=by)
-        return answer(_config_view(entry, org))
+        async def remove() -> None:
+            for key in keys:
+                await rest.delete(key)
 
-    async def delete_config(self, request: Request, org: str, key: str) -> Answer:
-        """Take a value back; one that is not there is no error."""
-        self._config_org(request, org)
-        await changes_by(request, self._parts).delete(config_key(org, check_token(key, "key")))
-        _log.info("config deleted", org=org, key=key, by=principal_of(request.scope).key_id)
+        await asyncio.gather(*(remove() for _ in range(_AT_ONCE)))
+        _log.info("organisation deleted", org=org, entries=len(belongings), by=principal.key_id)
         return Answer(204, b"")
 
-    def _config_org(self, request: Request, org: str) -> None:
-        """Whether the caller may see and set this configuration; the platform's is every organisation's."""
-        principal = principal_of(request.scope).everywhere()
-        if org == PLATFORM and principal.orgs is None:
-            principal.require(MANAGE_ORGS)
-            return
-        organisation_in_path(request, self._directory, org)
-        principal_of(request.scope).require(MANAGE_CONFIG)
+    async def _check_idle(self, org: str) -> None:
+        await self._parts.records.caught_up(self._parts.acceptor.last_sequence)
+        query = ExecutionQuery(orgs=[org], statuses=_UNFINISHED, limit=1)
+        unfinished = (await self._parts.store.find(query)).items
+        if unfinished:
+            raise Conflict(
+                "Executions of this organisation have not ended: cancel them or wait.",
+                details={"executionId": unfinished[0].execution_id, "status": unfinished[0].status},
+            )
 
 
 def _check_new_id(org: str) -> None:
@@ -162,18 +163,24 @@ def _check_new_id(org: str) -> None:
 
 
 def _check_org(given: dict[str, Any]) -> None:
-    if "name" in given and not given["name"].strip():
-        raise ValidationError("name must not be empty.", "name")
+    if "name" in given and not 0 < len(given["name"].strip()) <= _LONGEST_NAME:
+        raise ValidationError(f"name must have 1 to {_LONGEST_NAME} characters.", "name")
+    if len(given.get("tenant_id") or "") > _LONGEST_NAME:
+        raise ValidationError(f"tenant_id must have at most {_LONGEST_NAME} characters.", "tenant_id")
     if "time_zone" in given:
         try:
             ZoneInfo(given["time_zone"])
         except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a directory is an OSError
             raise ValidationError(f"There is no time zone {given['time_zone'][:64]!r}.", "time_zone") from None
+    tags = given.get("tags", [])
+    if len(tags) > _MOST_TAGS or not all(0 < len(tag.strip()) <= _LONGEST_NAME for tag in tags):
+        raise ValidationError(f"tags are at most {_MOST_TAGS} texts of 1 to {_LONGEST_NAME} characters.", "tags")
+    for field in ("enabled_workflows", "disabled_workflows"):
+        names = given.get(field) or []
+        if len(names) > _MOST_WORKFLOWS or not all(map(is_token, names)):
+            raise ValidationError(f"{field} are at most {_MOST_WORKFLOWS} names of workflows.", field)
 
 
 def _org_view(org: Org) -> OrgView:
-    return OrgView(org.id, org.name, org.tenant_id, org.time_zone, org.tags, org.disabled_workflows)
-
-
-def _config_view(value: ConfigValue, org: str) -> ConfigView:
-    return ConfigView(value.key, value.value, value.org != org, utc_or_none(value.changed_at), value.changed_by)
+    only = org.enabled_workflows
+    return OrgView(org.id, org.name, org.tenant_id, org.time_zone, org.tags, only, org.disabled_workflows)

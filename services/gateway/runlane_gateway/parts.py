@@ -9,24 +9,30 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.types import Scope
 
+from runlane.audit import Audit, Origin
 from runlane.clock import Clock
 from runlane.contracts.directory import PLATFORM
 from runlane.directory import Directory
 from runlane.errors import NotFound, ValidationError
-from runlane.ports import Bus, DirectoryStore, RecordStore
+from runlane.ports import Bus, DirectoryStore, RecordStore, SecretStore
 from runlane.sealing import Sealer
 from runlane.settings import Settings
 
 from .accept import Acceptor
 from .bodies import convert, decode_object, read_body
 from .calls import Calls
-from .changes import Changes
+from .changes import Changes, ChangesBy
+from .conditions import read_condition
 from .principals import Principal
 from .reading import Records
 from .waiting import Waiters
 
 _T = TypeVar("_T", bound=Struct)
 _CAPITAL = re.compile(r"(?<=[a-z0-9])[A-Z]")
+
+#: Of a `User-Agent`, so much is kept; an `X-Request-Id` of another form is replaced by one of ours.
+_LONGEST_AGENT = 200
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 ORG_HEADER = "X-Organization-Id"
 _ORG_HEADER = ORG_HEADER.lower().encode()
@@ -46,6 +52,8 @@ class Parts(Struct, frozen=True, kw_only=True):
     changes: Changes
     store: RecordStore
     sealer: Sealer
+    #: Where secrets are kept when that is not the directory.
+    secrets: SecretStore | None
     records: Records
     acceptor: Acceptor
     waiters: Waiters
@@ -60,6 +68,7 @@ def assemble(
     directory: Directory,
     directory_store: DirectoryStore,
     store: RecordStore,
+    secrets: SecretStore | None = None,
 ) -> Parts:
     """One gateway's parts over its adapters; raises `ConfigurationError` when there is no master key."""
     name, sealer = uuid.uuid4().hex, settings.sealer()
@@ -73,6 +82,7 @@ def assemble(
         changes=Changes(directory_store, directory),
         store=store,
         sealer=sealer,
+        secrets=None if settings.secrets_provider == "embedded" else secrets,
         records=records,
         acceptor=acceptor,
         waiters=waiters,
@@ -132,9 +142,23 @@ def named_organisation(headers: Mapping[bytes, bytes]) -> str | None:
     return (header.decode("latin-1").strip() or None) if header is not None else None
 
 
-def changes_by(request: Request, parts: Parts) -> Changes:
-    """What a door changes the directory through, on behalf of whoever calls."""
-    return parts.changes
+def changes_by(request: Request, parts: Parts) -> ChangesBy:
+    """What a door changes the directory through, on behalf of whoever calls: each change is made under the request's
+    `If-Match` and `If-None-Match`, and recorded in the audit trail. Raises `ValidationError` for unreadable ones."""
+    return parts.changes.by(audit_of(request, parts), read_condition(headers_of(request.scope)))
+
+
+def audit_of(request: Request, parts: Parts) -> Audit:
+    """Records in the audit trail what the caller does: `async with audit_of(…).record(action, target):` around it."""
+    headers, client = headers_of(request.scope), request.client
+    agent = headers.get(b"user-agent", b"").decode("latin-1")[:_LONGEST_AGENT]
+    given = headers.get(b"x-request-id", b"").decode("latin-1")
+    origin = Origin(
+        address=None if client is None else client.host,
+        agent=agent or None,
+        request_id=given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+    )
+    return Audit(parts.bus, parts.clock, f"/runlane/gateway/{parts.name}", principal_of(request.scope).caller, origin)
 
 
 async def body_of(request: Request, parts: Parts, type_: type[_T]) -> _T:

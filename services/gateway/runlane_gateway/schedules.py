@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import msgspec
 from fastapi import APIRouter, Query
@@ -17,10 +18,11 @@ from runlane.errors import NotFound, ValidationError
 from runlane.ids import is_token, new_execution_id
 
 from .answers import Answer, answer
-from .auth import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .calls import Call
+from .conditions import etag
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation, principal_of
+from .permissions import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .views import AcceptedView, utc
 
 _SHOWN_FIRES = 5
@@ -46,6 +48,17 @@ class ScheduleView(Struct, frozen=True, rename="camel"):
 
 class SchedulesView(Struct, frozen=True):
     schedules: list[ScheduleView]
+
+
+class PreviewView(Struct, frozen=True, rename="camel"):
+    """When it would fire: `fires` in UTC, `localFires` by the clocks of `zone`."""
+
+    workflow: str
+    schedule: str
+    time_zone: str
+    zone: str
+    fires: list[str]
+    local_fires: list[str]
 
 
 class ScheduleBody(Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +96,7 @@ def effective_schedule(directory: Directory, manifest: Manifest, org: str) -> Ef
         expression=setting.schedule or manifest.schedule,
         time_zone=time_zone,
         zone=_zone(time_zone, known),
-        enabled=setting.enabled is not False and (known is None or manifest.name not in known.disabled_workflows),
+        enabled=setting.enabled is not False and directory.enabled(org, manifest.name),
     )
 
 
@@ -91,6 +104,14 @@ def _zone(time_zone: str, org: Org | None) -> str:
     if time_zone != "org":
         return time_zone
     return "UTC" if org is None else org.time_zone
+
+
+def schedule_view(schedule: EffectiveSchedule, now: datetime) -> ScheduleView:
+    """A schedule with the next times it fires; none while it is paused."""
+    fires = next_fires(schedule, now, _SHOWN_FIRES) if schedule.enabled else []
+    return ScheduleView(
+        schedule.workflow, schedule.expression, schedule.time_zone, schedule.enabled, [utc(fire) for fire in fires]
+    )
 
 
 def next_fires(schedule: EffectiveSchedule, after: datetime, count: int) -> list[datetime]:
@@ -122,6 +143,10 @@ class ScheduleDoors:
             responses=described.answers(ScheduleView),
             openapi_extra=described.body(ScheduleBody),
         )
+        one = "/schedules/{workflow}"
+        add(one, self.one, methods=["GET"], responses=described.answers(ScheduleView))
+        add(one, self.reset, methods=["DELETE"], status_code=204)
+        add(f"{one}/preview", self.preview, methods=["GET"], responses=described.answers(PreviewView))
         add("/schedules/{workflow}/run", self.run, methods=["POST"], responses=described.answers(AcceptedView, 202))
         add("/schedules/{workflow}/ticks", self.ticks, methods=["GET"], responses=described.answers(TickPageView))
         return router
@@ -137,12 +162,9 @@ class ScheduleDoors:
     async def change(self, request: Request, workflow: str) -> Answer:
         """Pause it, or change its expression or time zone, for this organisation."""
         principal_of(request.scope).require(MANAGE_CONFIG)
-        org, manifest = self._org(request), self._manifest(workflow)
+        org, directory, now = self._org(request), self._parts.directory, self._parts.clock.now()
+        known = self._known(workflow, org)
         body = await body_of(request, self._parts, ScheduleBody)
-        directory, now = self._parts.directory, self._parts.clock.now()
-        known = effective_schedule(directory, manifest, org)
-        if known is None:
-            raise NotFound(f"Workflow {workflow!r} has no schedule here.")
         _check(body, known, directory.org(org))
         changes = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not UNSET}
 
@@ -153,7 +175,40 @@ class ScheduleDoors:
         await changes_by(request, self._parts).change(
             schedule_key(org, workflow), lambda: directory.schedule(org, workflow), changed
         )
-        return answer(self._view(effective_schedule(directory, manifest, org) or known))
+        return self._answer(workflow, org)
+
+    async def one(self, request: Request, workflow: str) -> Answer:
+        """One schedule. Its `ETag` is that of what the organisation changed, absent where it changed nothing."""
+        principal_of(request.scope).require(VIEW_EXECUTIONS)
+        return self._answer(workflow, self._org(request))
+
+    async def reset(self, request: Request, workflow: str) -> Answer:
+        """Take back everything that was changed for this organisation: the schedule is as declared again."""
+        principal_of(request.scope).require(MANAGE_CONFIG)
+        org = self._org(request)
+        self._known(workflow, org)
+        await changes_by(request, self._parts).delete(schedule_key(org, workflow))
+        return Answer(204, b"")
+
+    async def preview(
+        self,
+        request: Request,
+        workflow: str,
+        count: Annotated[int, Query(ge=1, le=100)] = 10,
+        schedule: str | None = None,
+        time_zone: Annotated[str | None, Query(alias="timeZone")] = None,
+    ) -> Answer:
+        """When it fires next, as it is or with another expression or zone that is only tried out."""
+        principal_of(request.scope).require(VIEW_EXECUTIONS)
+        org, directory = self._org(request), self._parts.directory
+        known = self._known(workflow, org)
+        _check(ScheduleBody(schedule=schedule, time_zone=time_zone), known, directory.org(org))
+        shown_zone = time_zone or known.time_zone
+        zone = _zone(shown_zone, directory.org(org))
+        tried = msgspec.structs.replace(known, expression=schedule or known.expression, time_zone=shown_zone, zone=zone)
+        fires = next_fires(tried, self._parts.clock.now(), count)
+        local = [fire.astimezone(ZoneInfo(zone)).isoformat() for fire in fires]
+        return answer(PreviewView(workflow, tried.expression, shown_zone, zone, [utc(fire) for fire in fires], local))
 
     async def run(self, request: Request, workflow: str) -> Answer:
         """Run it now, beside its schedule."""
@@ -194,6 +249,10 @@ class ScheduleDoors:
         ]
         return answer(TickPageView(views, page.next))
 
+    def _answer(self, workflow: str, org: str) -> Answer:
+        headers = etag(self._parts.directory, schedule_key(org, workflow))
+        return answer(self._view(self._known(workflow, org)), headers=headers)
+
     def _org(self, request: Request) -> str:
         return organisation(request.scope, self._parts.directory)
 
@@ -204,14 +263,13 @@ class ScheduleDoors:
         return manifest
 
     def _view(self, schedule: EffectiveSchedule) -> ScheduleView:
-        fires = next_fires(schedule, self._parts.clock.now(), _SHOWN_FIRES) if schedule.enabled else []
-        return ScheduleView(
-            schedule.workflow,
-            schedule.expression,
-            schedule.time_zone,
-            schedule.enabled,
-            [utc(fire) for fire in fires],
-        )
+        return schedule_view(schedule, self._parts.clock.now())
+
+    def _known(self, workflow: str, org: str) -> EffectiveSchedule:
+        known = effective_schedule(self._parts.directory, self._manifest(workflow), org)
+        if known is None:
+            raise NotFound(f"Workflow {workflow!r} has no schedule here.")
+        return known
 
 
 def _check(body: ScheduleBody, schedule: EffectiveSchedule, org: Org | None) -> None:

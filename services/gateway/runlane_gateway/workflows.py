@@ -127,7 +127,7 @@ class WorkflowDoors:
             **known,
             retry_policy=RetryView(**{name: getattr(retry, name) for name in RetryView.__struct_fields__}),
             source=SourceView(manifest.source_file, manifest.source_line),
-            enabled=org is None or manifest.name not in org.disabled_workflows,
+            enabled=org is None or org.runs(manifest.name),
             next_run=self._next_run(manifest, org),
         )
 

@@ -20,7 +20,8 @@ async def open_room(settings: Settings) -> AsyncIterator[Room]:
         open_record_store(settings.record_store_url, migrate=True, fsync=fsync) as store,
         open_bus(settings, name="recorder") as bus,
     ):
-        yield Recorder(bus, store, SystemClock(), settings.record_retention_days)
+        records, audit = settings.record_retention_days, settings.audit_retention_days
+        yield Recorder(bus, store, SystemClock(), records, audit_days=audit)
 
 
 def main() -> None:

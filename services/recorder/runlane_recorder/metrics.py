@@ -15,4 +15,4 @@ LAG = Gauge("runlane_recorder_lag_events", "Events of the stream that are not re
 UNRECORDABLE = Counter(
     "runlane_recorder_events_unrecordable", "Events left out of the record store because they cannot be read or kept"
 )
-PRUNED = Counter("runlane_recorder_pruned", "Executions and ticks deleted because they were too old")
+PRUNED = Counter("runlane_recorder_pruned", "Executions, ticks and audit entries deleted because they were too old")

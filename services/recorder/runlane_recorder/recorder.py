@@ -42,10 +42,16 @@ class Recorder:
     """The room (`runlane.service.Room`)."""
 
     def __init__(
-        self, bus: Bus, store: RecordStore, clock: Clock, retention_days: float, pace: Pace | None = None
+        self,
+        bus: Bus,
+        store: RecordStore,
+        clock: Clock,
+        retention_days: float,
+        pace: Pace | None = None,
+        audit_days: float = 400,
     ) -> None:
         self._bus, self._store, self._clock = bus, store, clock
-        self._retention = timedelta(days=min(retention_days, _LONGEST_RETENTION_DAYS))
+        self._retention, self._audit_retention = _span(retention_days), _span(audit_days)
         self._pace = pace or Pace()
         self._waiting: list[Delivery] = []
         self._batch: list[Delivery] = []
@@ -194,8 +200,14 @@ class Recorder:
 
     async def _keep_tidy(self) -> None:
         while True:
-            before = self._clock.now() - self._retention
+            now = self._clock.now()
             with suppress(StoreUnavailable):  # whoever applies says so, and the next round catches up
-                while gone := await self._store.prune(before, _BATCH):
+                while gone := await self._store.prune(now - self._retention, _BATCH):
+                    PRUNED.inc(gone)
+                while gone := await self._store.prune_audit(now - self._audit_retention, _BATCH):
                     PRUNED.inc(gone)
             await asyncio.sleep(self._pace.tidy)
+
+
+def _span(days: float) -> timedelta:
+    return timedelta(days=min(days, _LONGEST_RETENTION_DAYS))

@@ -47,7 +47,7 @@ def plan_of(directory: Directory, org_id: str, workflow: str) -> Plan | None:
     org, setting = directory.org(org_id), directory.schedule(org_id, workflow)
     if manifest.requires_org == (org_id == PLATFORM) or (org is None and manifest.requires_org):
         return None
-    if (org is not None and workflow in org.disabled_workflows) or (setting is not None and setting.enabled is False):
+    if not directory.enabled(org_id, workflow) or (setting is not None and setting.enabled is False):
         return None
     expression, zone = _timing(manifest.schedule, manifest, org, setting)
     if not _usable(org_id, workflow, expression, zone):

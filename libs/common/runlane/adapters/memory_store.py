@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from msgspec.structs import fields, replace
 
-from runlane.contracts.messages import Ticked, decode_event
+from runlane.contracts.audit import AuditEntry, AuditPage, AuditQuery, audit_entry_of
+from runlane.contracts.messages import Audited, Ticked, decode_event
 from runlane.contracts.records import (
     ExecutionPage,
     ExecutionQuery,
@@ -35,6 +36,7 @@ class MemoryRecordStore:
     def __init__(self) -> None:
         self._records: dict[tuple[str, str], Record] = {}
         self._ticks: dict[tuple[str, str, datetime], tuple[int, Tick]] = {}
+        self._audit: dict[str, tuple[int, AuditEntry]] = {}
 
     async def apply(self, events: Sequence[Stored]) -> None:
         """Raises `msgspec.DecodeError` when one of them is no event; then nothing was applied."""
@@ -42,9 +44,12 @@ class MemoryRecordStore:
             if isinstance(event, Ticked):
                 self._apply_tick(sequence, tick_of(event))
                 continue
+            if isinstance(event, Audited):
+                self._apply_audit(sequence, audit_entry_of(event))
+                continue
             key = (event.organization, event.subject)
             folded = fold(self._records.get(key), sequence, event)
-            assert folded is not None  # only a tick has no record
+            assert folded is not None  # only a tick and an audit entry have no record
             self._records[key] = folded
 
     async def get(self, org: str, execution_id: str) -> Record | None:
@@ -67,6 +72,12 @@ class MemoryRecordStore:
         items, following = _page(found, _tick_place, query.after, 2, query.limit)
         return TickPage(items, following)
 
+    async def audit(self, query: AuditQuery) -> AuditPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        found = (entry for _, entry in self._audit.values() if _audit_asked_for(entry, query))
+        items, following = _page(found, _audit_place, query.after, 1, query.limit)
+        return AuditPage(items, following)
+
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         ended = [key for key, record in self._records.items() if record.completed_at and record.completed_at < before]
         due = [key for key in self._ticks if key[2] < before]
@@ -76,6 +87,12 @@ class MemoryRecordStore:
             del self._ticks[tick]
         return len(ended[:limit]) + len(due[:limit])
 
+    async def prune_audit(self, before: datetime, limit: int = 1000) -> int:
+        old = [id_ for id_, (_, entry) in self._audit.items() if entry.at < before][:limit]
+        for id_ in old:
+            del self._audit[id_]
+        return len(old)
+
     async def ping(self) -> None:
         return
 
@@ -84,6 +101,11 @@ class MemoryRecordStore:
         known = self._ticks.get(key)
         if known is None or known[0] < sequence:
             self._ticks[key] = sequence, tick
+
+    def _apply_audit(self, sequence: int, entry: AuditEntry) -> None:
+        known = self._audit.get(entry.id)
+        if known is None or known[0] < sequence:
+            self._audit[entry.id] = sequence, entry
 
 
 def _asked_for(record: Record, query: ExecutionQuery) -> bool:
@@ -97,6 +119,22 @@ def _asked_for(record: Record, query: ExecutionQuery) -> bool:
         and (query.queued_from is None or (queued_at is not None and queued_at >= query.queued_from))
         and (query.queued_before is None or (queued_at is not None and queued_at < query.queued_before))
     )
+
+
+def _audit_asked_for(entry: AuditEntry, query: AuditQuery) -> bool:
+    return (
+        (query.orgs is None or entry.org in query.orgs)
+        and query.actor in (None, entry.actor.id)
+        and query.action in (None, entry.action)
+        and query.kind in (None, entry.kind)
+        and query.key in (None, entry.key)
+        and (query.since is None or entry.at >= query.since)
+        and (query.until is None or entry.at < query.until)
+    )
+
+
+def _audit_place(entry: AuditEntry) -> _Place:
+    return micros_of(entry.at), [entry.id]
 
 
 def _summary(record: Record) -> Summary:

@@ -16,14 +16,23 @@ PLATFORM = "platform"
 
 
 class Org(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A client organisation. Key `orgs.{id}`. `time_zone` is an IANA name; `tenant_id` its Microsoft 365 tenant."""
+    """A client organisation. Key `orgs.{id}`. `time_zone` is an IANA name; `tenant_id` its Microsoft 365 tenant.
+
+    It may run the workflows of `enabled_workflows`, all where that is None, without those of `disabled_workflows`.
+    """
 
     id: str
     name: str
     tenant_id: str | None = None
     time_zone: str = "UTC"
     tags: list[str] = field(default_factory=list)
+    enabled_workflows: list[str] | None = None
     disabled_workflows: list[str] = field(default_factory=list)
+
+    def runs(self, workflow: str) -> bool:
+        """Whether it may run this workflow."""
+        only = self.enabled_workflows
+        return workflow not in self.disabled_workflows and (only is None or workflow in only)
 
 
 class ConfigValue(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -307,10 +307,42 @@ class Ticked(Event, frozen=True, kw_only=True, tag="dev.runlane.schedule.ticked"
     data: TickData
 
 
+AuditOutcome: TypeAlias = Literal["intended", "done", "failed"]
+
+
+class AuditData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who did what to which thing. `kind` and `key` name it (`config`, `region`); `before` and `after` are sanitized.
+
+    `reason`: the error that made it fail. `address`, `agent` and `request_id` say where it came from.
+    """
+
+    actor: Caller
+    action: str
+    kind: str
+    key: str
+    outcome: AuditOutcome
+    before: Any = None
+    after: Any = None
+    reason: str | None = None
+    address: str | None = None
+    agent: str | None = None
+    request_id: str | None = None
+
+
+class Audited(Event, frozen=True, kw_only=True, tag="dev.runlane.audit.recorded"):
+    """Somebody changed something. Told before it happens (`intended`) and again with its outcome.
+
+    Both have the same `subject`, the id of the audit entry, and the same `time`; the later one holds.
+    """
+
+    data: AuditData
+    workflow: str = ""
+
+
 StateEvent: TypeAlias = Started | Retrying | Suspended | Succeeded | Failed | Cancelled
 TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled
 ExecutionEvent: TypeAlias = Queued | StateEvent | Traced
-AnyEvent: TypeAlias = ExecutionEvent | Ticked
+AnyEvent: TypeAlias = ExecutionEvent | Ticked | Audited
 
 #: The last token of a state event's subject.
 STATE_TAILS: dict[type[Event], str] = {

@@ -14,6 +14,7 @@ from msgspec import Raw, Struct, field
 
 from runlane.contracts.messages import (
     AnyEvent,
+    Audited,
     Caller,
     Cancelled,
     Failed,
@@ -180,8 +181,8 @@ def tick_of(event: Ticked) -> Tick:
 
 
 def fold(record: Record | None, sequence: int, event: AnyEvent) -> Record | None:
-    """Fold one event into its record, a new one if there is none, and return it; a tick changes nothing."""
-    if isinstance(event, Ticked):
+    """Fold one event into its record, a new one if there is none; ticks and audit entries change nothing."""
+    if isinstance(event, Ticked | Audited):
         return record
     if record is None:
         record = Record(execution_id=event.subject, org=event.organization, workflow=event.workflow)

@@ -16,7 +16,7 @@ DIRECTORY = "DIRECTORY"
 REQUEST_SUBJECTS = ("runlane.request.>",)
 # A stream of its own: nats-server refuses message schedules on a stream that discards new messages, as REQUESTS must.
 DELAYED_SUBJECTS = ("runlane.delayed.>", "runlane.due.>")
-EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>")
+EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>", "runlane.audit.>")
 DEAD_SUBJECTS = ("runlane.dead.>",)
 
 #: Stored events are republished for whoever watches live: `runlane.live.{event subject without runlane.}`.
@@ -77,6 +77,11 @@ def parse_tick(subject: str) -> tuple[str, str]:
     """The organisation and workflow of a `tick(…)` subject."""
     _, _, org, workflow = subject.split(".")
     return org, workflow
+
+
+def audit(org: str) -> str:
+    """What was changed in an organisation, by whom."""
+    return f"runlane.audit.{check_token(org, 'organization')}"
 
 
 def live(filter_: str) -> str:

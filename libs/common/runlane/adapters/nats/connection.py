@@ -108,10 +108,13 @@ class Connection:
 
 
 @asynccontextmanager
-async def open_bus(settings: Settings, name: str, within: float = 10.0) -> "AsyncIterator[NatsBus]":
+async def open_bus(
+    settings: Settings, name: str, within: float = 10.0, *, shape: bool = True
+) -> "AsyncIterator[NatsBus]":
     """Connect, make sure that streams and consumers are as they should be, and yield the `Bus`.
 
-    Raises `BusUnavailable` when no server answers `within` so many seconds.
+    Raises `BusUnavailable` when no server answers `within` so many seconds. Without `shape`, streams are left as they
+    are: for a visitor who does not know their settings.
     """
     from runlane.adapters.nats.bus import NatsBus
     from runlane.adapters.nats.topology import ensure_topology
@@ -140,7 +143,8 @@ async def open_bus(settings: Settings, name: str, within: float = 10.0) -> "Asyn
     try:
         await connection.open()
         bus = NatsBus(connection)
-        await ensure_topology(bus, settings)
+        if shape:
+            await ensure_topology(bus, settings)
         yield bus
     finally:
         closing = True

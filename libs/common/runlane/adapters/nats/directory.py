@@ -27,8 +27,14 @@ class NatsDirectoryStore:
                 raise
             return await self._store(key, value, {}, marker.sequence)
 
-    async def delete(self, key: str) -> None:
-        await self._store(key, b"", {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}, None)
+    async def delete(self, key: str, *, expect: int | None = None) -> None:
+        if expect == 0:
+            # Nothing to remove, and no marker to leave behind, if it is so.
+            found = await self._bus.last(DIRECTORY_STREAM, DIRECTORY_PREFIX + key)
+            if found is not None and found.payload:
+                raise StateConflict
+            return
+        await self._store(key, b"", {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}, expect)
 
     async def _store(self, key: str, value: bytes, headers: dict[str, str], expect: int | None) -> int:
         headers["Nats-Msg-Id"] = uuid.uuid4().hex

@@ -5,10 +5,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 
+from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
 from runlane.ports import Stored
 
-from . import dialect, queries, schema, writes
+from . import audit, dialect, queries, schema, writes
 from .database import Database
 
 
@@ -33,8 +34,15 @@ class SqlRecordStore:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""
         return await self._database.read(lambda connection: queries.list_ticks(connection, query))
 
+    async def audit(self, query: AuditQuery) -> AuditPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        return await self._database.read(lambda connection: audit.list_audit(connection, query))
+
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return await self._database.write(lambda connection: writes.prune(connection, before, limit))
+
+    async def prune_audit(self, before: datetime, limit: int = 1000) -> int:
+        return await self._database.write(lambda connection: audit.prune_audit(connection, before, limit))
 
     async def ping(self) -> None:
         await self._database.read(schema.check)

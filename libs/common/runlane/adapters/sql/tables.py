@@ -6,7 +6,7 @@ Times are integer microseconds since 1970 UTC; bodies are JSON bytes exactly as 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 #: The migration that leaves the tables as they are described here.
-REVISION = "0001"
+REVISION = "0002_audit"
 
 metadata = MetaData()
 
@@ -101,4 +101,27 @@ ticks = Table(
     Column("sequence", BigInteger, nullable=False),
     Index("ix_ticks_listed", "scheduled_for", "org", "workflow"),
     Index("ix_ticks_org", "org", "scheduled_for", "workflow"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("org", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("caller", LargeBinary, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("before", LargeBinary),
+    Column("after", LargeBinary),
+    Column("reason", Text),
+    Column("address", Text),
+    Column("agent", Text),
+    Column("request_id", Text),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ix_audit_listed", "at", "id"),
+    Index("ix_audit_org", "org", "at", "id"),
 )

@@ -5,11 +5,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from runlane.contracts.messages import Ticked, decode_event
+from runlane.contracts.messages import Audited, Ticked, decode_event
 from runlane.contracts.records import Record, fold, tick_of
 from runlane.ports import Stored
 
 from . import dialect, rows
+from .audit import PUT_AUDIT, audit_row
 from .moments import micros_of
 from .rows import Key, Row
 from .tables import executions, payloads, ticks, traces, transitions
@@ -35,19 +36,26 @@ def apply(connection: Connection, events: Iterable[Stored]) -> None:
     """
     decoded = [(stored.sequence, decode_event(stored.payload)) for stored in events]
     decoded.sort(key=lambda numbered: numbered[0])
-    before = _known(connection, list({event.subject for _, event in decoded if not isinstance(event, Ticked)}))
+    before = _known(
+        connection, list({event.subject for _, event in decoded if not isinstance(event, Ticked | Audited)})
+    )
     records = {key: Record(**rows.summary_fields(row)) for key, row in before.items()}
     ticked: list[Row] = []
+    audited: list[Row] = []
     for sequence, event in decoded:
         if isinstance(event, Ticked):
             ticked.append(rows.tick_row(sequence, tick_of(event)))
             continue
+        if isinstance(event, Audited):
+            audited.append(audit_row(sequence, event))
+            continue
         key = (event.subject, event.organization)
         folded = fold(records.get(key), sequence, event)
-        assert folded is not None  # only a tick has no record
+        assert folded is not None  # only a tick and an audit entry have no record
         records[key] = folded
     _write(connection, before, records)
     _many(connection, _PUT_TICK, ticked)
+    _many(connection, PUT_AUDIT, audited)
 
 
 def prune(connection: Connection, before: datetime, limit: int) -> int:
