@@ -30,7 +30,8 @@ class Field:
         self.answers.mkdir()
         self.directory = directory
         self.secrets = [new_secret(number) for number in range(SECRETS)]
-        self.vault = {f"vendor_{number}": secret for number, secret in enumerate(self.secrets[:100])}
+        self.vault = {f"vendor_{number}": secret for number, secret in enumerate(self.secrets[:80])}
+        self.configured = {f"{number}_password": secret for number, secret in enumerate(self.secrets[80:100])}
         self.parameters = self.secrets[100:190]
         self.headers = self.secrets[190:]
 
@@ -44,6 +45,7 @@ class Field:
         for name, secret in self.vault.items():
             self.keep(await client.put(f"/orgs/demo/secrets/{name}", json={"value": secret}))
         self.keep(await client.put("/orgs/demo/config/leaky_api_url", json={"value": "http://127.0.0.1:9"}))
+        self.keep(await client.put("/orgs/demo/config/vendors", json={"value": self.configured}))
 
     def body(self, turn: int) -> dict[str, Any]:
         """The parameters of one execution: a part of the secrets each, all of them after ten turns."""

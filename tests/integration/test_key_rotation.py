@@ -14,9 +14,9 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.adapters.sql.store import open_record_store
 from runlane.contracts import subjects
-from runlane.contracts.directory import SecretValue, secret_context
+from runlane.contracts.directory import ConfigValue, SecretValue, config_context, secret_context
 from runlane.contracts.messages import Caller, Request, encode, parameters_context
-from runlane.directory import Directory, secret_key
+from runlane.directory import Directory, config_key, secret_key
 from runlane.errors import SealBroken
 from runlane.ids import new_execution_id
 from runlane.ports import Message
@@ -82,6 +82,20 @@ async def test_a_secret_that_changes_meanwhile_keeps_its_new_value() -> None:
     directory = await Directory().follow(store)
     assert (await reseal(store, directory, both)).count == 1
     assert opened(directory.secret("acme", "token"), Sealer(NEW_KEY)) == "newer"
+
+
+async def test_configuration_under_names_of_secrets_is_sealed_anew_and_the_rest_left_alone() -> None:
+    store, old = MemoryDirectoryStore(), Sealer(OLD_KEY)
+    sealed = old.seal(b'"true"', config_context("acme", "smtp_password"))
+    for entry in (
+        ConfigValue(org="acme", key="smtp_password", value="[REDACTED]", sealed=sealed),
+        ConfigValue(org="acme", key="region", value="emea"),
+    ):
+        await store.put(config_key("acme", entry.key), msgspec.json.encode(entry))
+    directory = await Directory(Sealer(NEW_KEY)).follow(store)
+    assert directory.config("acme")["smtp_password"] == "[REDACTED]"  # cannot be opened yet
+    assert (await reseal(store, directory, Sealer(NEW_KEY, OLD_KEY))).count == 1
+    assert directory.config("acme") == {"smtp_password": "true", "region": "emea"}
 
 
 async def test_what_no_key_opens_is_named_and_holds_up_nothing_else() -> None:

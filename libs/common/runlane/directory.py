@@ -17,9 +17,12 @@ from runlane.contracts.directory import (
     Org,
     ScheduleSetting,
     SecretValue,
+    config_context,
     decode_entry,
 )
+from runlane.errors import SealBroken
 from runlane.ports import DirectoryStore
+from runlane.sealing import Sealer
 from runlane.telemetry import logger
 
 _log = logger(__name__)
@@ -57,10 +60,12 @@ def schedule_key(org: str, workflow: str) -> str:
 class Directory:
     """Organisations, config, secrets, keys, workflows and schedules as this process knows them.
 
+    With a `sealer` it gives configuration as it truly is, without one with what stands under names of secrets masked.
     Lookups by name cost the same however many organisations there are; what belongs to one organisation is indexed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sealer: Sealer | None = None) -> None:
+        self._sealer = sealer
         self._entries: dict[str, Entry] = {}
         self._by_kind: dict[str, dict[str, Entry]] = {}
         #: Entries with an `org`, by kind and organisation.
@@ -130,7 +135,7 @@ class Directory:
         merged = self._config.get(org)
         if merged is None:
             values = {value.key: value for of in (PLATFORM, org) for value in self.config_values(of)}
-            merged = {key: value.value for key, value in values.items()}
+            merged = {key: self._true_value(value) for key, value in values.items()}
             self._config[org] = merged
         return merged
 
@@ -165,6 +170,15 @@ class Directory:
 
     def schedule(self, org: str, workflow: str) -> ScheduleSetting | None:
         return self._get(schedule_key(org, workflow), ScheduleSetting)
+
+    def _true_value(self, value: ConfigValue) -> Any:
+        if value.sealed is None or self._sealer is None:
+            return value.value
+        try:
+            return msgspec.json.decode(self._sealer.open(value.sealed, config_context(value.org, value.key)))
+        except SealBroken as problem:
+            _log.error("a configuration value cannot be opened", org=value.org, key=value.key, reason=problem.message)
+            return value.value
 
     def _keep(self, key: str, entry: Entry | None) -> None:
         kind = key.partition(".")[0]

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from runlane.contracts import subjects
-from runlane.contracts.directory import Entry, SecretValue, secret_context
+from runlane.contracts.directory import ConfigValue, Entry, SecretValue, config_context, secret_context
 from runlane.contracts.messages import Queued, Request, Retrying, Suspended, Traced, decode_event, decode_request
 from runlane.contracts.records import FINISHED, ExecutionQuery, Status
 from runlane.directory import Directory
@@ -29,7 +29,8 @@ _UNFINISHED = sorted(set(get_args(Status)) - FINISHED)
 
 #: What the `sealed` bytes of an entry are sealed for, for every kind of entry that has them.
 CONTEXTS: dict[type[Any], Callable[[Any], str]] = {
-    SecretValue: lambda entry: secret_context(entry.org, entry.name, entry.version)
+    SecretValue: lambda entry: secret_context(entry.org, entry.name, entry.version),
+    ConfigValue: lambda entry: config_context(entry.org, entry.key),
 }
 
 
@@ -60,7 +61,7 @@ async def reseal(store: DirectoryStore, directory: Directory, sealer: Sealer) ->
 def outdated(directory: Directory, sealer: Sealer) -> list[str]:
     """The keys of entries that are sealed under another key than the current one."""
     entries = ((key, directory.entry(key)) for key in directory.revisions)
-    return [key for key, entry in entries if type(entry) in CONTEXTS and not sealer.is_current(_sealed(entry))]
+    return [key for key, entry in entries if type(entry) in CONTEXTS and _is_old(_sealed(entry), sealer)]
 
 
 async def needs_of_old_key(bus: Bus, store: RecordStore, directory: Directory, sealer: Sealer) -> list[str]:
@@ -80,11 +81,12 @@ async def needs_of_old_key(bus: Bus, store: RecordStore, directory: Directory, s
 async def _reseal_one(store: DirectoryStore, directory: Directory, sealer: Sealer, key: str) -> bool | None:
     """Whether it was sealed anew; None when it cannot be opened."""
     entry, revision = directory.entry(key), directory.revisions.get(key)
-    if entry is None or revision is None or sealer.is_current(_sealed(entry)):
+    sealed = _sealed(entry)
+    if entry is None or revision is None or sealed is None or sealer.is_current(sealed):
         return False
     context = CONTEXTS[type(entry)](entry)
     try:
-        opened = sealer.open(_sealed(entry), context)
+        opened = sealer.open(sealed, context)
     except SealBroken:
         return None
     value = msgspec.json.encode(msgspec.structs.replace(entry, sealed=sealer.seal(opened, context)))
@@ -148,6 +150,6 @@ def _is_old(sealed: bytes | None, sealer: Sealer) -> bool:
     return sealed is not None and not sealer.is_current(sealed)
 
 
-def _sealed(entry: Entry | None) -> bytes:
-    sealed: bytes = getattr(entry, "sealed", b"")
+def _sealed(entry: Entry | None) -> bytes | None:
+    sealed: bytes | None = getattr(entry, "sealed", None)
     return sealed

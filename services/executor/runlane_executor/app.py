@@ -43,7 +43,8 @@ class Opened(Struct, frozen=True):
 @asynccontextmanager
 async def open_room(settings: Settings) -> AsyncIterator[Intake]:
     """Everything an executor is made of, opened and closed in order."""
-    sealer, clock, directory = settings.sealer(), SystemClock(), Directory()
+    sealer, clock = settings.sealer(), SystemClock()
+    directory = Directory(sealer)
     with open_secrets(settings, directory, sealer, clock) as secrets:
         # What opens secrets was taken from the environment by now.
         _hide_credentials_from_children()

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Query
 from msgspec import Struct
 from starlette.requests import Request
 
-from runlane.contracts.directory import PLATFORM, ConfigValue
+from runlane.contracts.directory import PLATFORM, ConfigValue, config_context
 from runlane.directory import config_key
-from runlane.errors import NotFound, PayloadTooLarge, ValidationError
+from runlane.errors import NotFound, PayloadTooLarge, SealBroken, ValidationError
 from runlane.ids import check_token
+from runlane.redaction import Redactor
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
@@ -30,7 +31,10 @@ _AT_ONCE = 32
 
 
 class ConfigView(Struct, frozen=True, rename="camel"):
-    """`origin`: who set it; `inherited`: that is the platform, and not the organisation that was asked for."""
+    """`origin`: who set it; `inherited`: that is the platform, and not the organisation that was asked for.
+
+    What stands in `value` under the name of a secret is masked.
+    """
 
     key: str
     value: Any
@@ -150,11 +154,27 @@ class ConfigurationDoors:
                 details={"limit_bytes": _LARGEST_VALUE},
             )
         now, by = self._parts.clock.now(), principal_of(request.scope).key_id
-        return ConfigValue(org=org, key=check_token(key, "key"), value=value, changed_at=now, changed_by=by)
+        shown, sealed = self._masked(org, check_token(key, "key"), value)
+        return ConfigValue(org=org, key=key, value=shown, sealed=sealed, changed_at=now, changed_by=by)
+
+    def _masked(self, org: str, key: str, value: object) -> tuple[Any, bytes | None]:
+        """What of a value may be shown, and, where that is not all, the whole of it sealed."""
+        shown = msgspec.json.decode(Redactor().redacted({key: value}).json)[key]
+        if shown == value:
+            return value, None
+        return shown, self._parts.sealer.seal(msgspec.json.encode(value), config_context(org, key))
 
     def _same(self, entry: ConfigValue) -> bool:
         known = self._directory.config_value(entry.org, entry.key)
-        return known is not None and msgspec.json.encode(known.value) == msgspec.json.encode(entry.value)
+        return known is not None and self._true_json(known) == self._true_json(entry)
+
+    def _true_json(self, value: ConfigValue) -> bytes:
+        if value.sealed is None:
+            return msgspec.json.encode(value.value)
+        try:
+            return self._parts.sealer.open(value.sealed, config_context(value.org, value.key))
+        except SealBroken:
+            return b""  # under a key that is gone: whatever is given is another value
 
 
 def _view(value: ConfigValue, org: str) -> ConfigView:

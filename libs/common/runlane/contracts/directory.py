@@ -36,13 +36,23 @@ class Org(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ConfigValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One configuration value. Key `config.{org}.{key}`."""
+    """One configuration value. Key `config.{org}.{key}`.
+
+    What stands in it under the name of a secret is masked in `value`; then `sealed` is the true JSON, sealed under
+    `config_context()`.
+    """
 
     org: str
     key: str
     value: Any
+    sealed: bytes | None = None
     changed_at: datetime | None = None
     changed_by: str | None = None
+
+
+def config_context(org: str, key: str) -> str:
+    """What a configuration value is sealed for."""
+    return f"{org}|{key}|config"
 
 
 class SecretValue(Struct, frozen=True, kw_only=True, omit_defaults=True):
