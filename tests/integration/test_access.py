@@ -410,6 +410,18 @@ async def test_a_person_does_in_each_organisation_what_is_granted_there(trusting
             assert (await ada.post("/keys", json=body, headers=at_acme)).status_code == status
 
 
+async def test_what_is_granted_in_one_organisation_opens_no_list_of_all(trusting: Gateway, issuer: Issuer) -> None:
+    async with with_key(trusting, issuer.token(groups=["staff", "acme-admins"])) as ada:
+        for named in ("acme", "globex", None):
+            headers = {} if named is None else {"X-Organization-Id": named}
+            for org, status in (("acme", 200), ("globex", 403), ("*", 403), ("gone", 403)):
+                asked = await ada.get("/audit", params={"org": org}, headers=headers)
+                assert (named, org, asked.status_code) == (named, org, status)
+            asked = await ada.get("/audit", headers=headers)
+            assert (named, asked.status_code) == (named, 200 if named == "acme" else 403)
+            assert (await ada.delete("/orgs/acme", headers=headers)).status_code == 403
+
+
 async def test_an_account_that_was_granted_nothing_is_told_so(trusting: Gateway, issuer: Issuer) -> None:
     async with with_key(trusting, issuer.token(groups=["others"])) as nobody:
         for path in ("/me", "/workflows", "/orgs"):

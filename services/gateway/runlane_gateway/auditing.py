@@ -13,7 +13,7 @@ from runlane.contracts.audit import AuditEntry, AuditQuery
 from .answers import Answer, answer
 from .describe import Described
 from .executions import aware
-from .parts import Parts, headers_of, named_organisation, organisation, organisation_in_path, principal_of
+from .parts import PRINCIPAL, Parts, headers_of, named_organisation, organisation, organisation_in_path, principal_of
 from .permissions import VIEW_AUDIT
 from .views import utc
 
@@ -100,13 +100,20 @@ class AuditDoors:
         return answer(AuditPageView([_view(entry) for entry in page.items], page.next))
 
     def _orgs(self, request: Request, named: str | None) -> list[str] | None:
-        """None for all. An organisation that was deleted may be asked for by who may see all."""
-        directory, orgs = self._parts.directory, principal_of(request.scope).everywhere().orgs
-        if named is not None and named != _ALL:
-            return [named if orgs is None else organisation_in_path(request, directory, named)]
+        """None for all. An organisation that was deleted may be asked for by who may see all.
+
+        From here on the request's principal is what it is in all of these.
+        """
+        directory, everywhere = self._parts.directory, principal_of(request.scope).everywhere()
         if named is None and named_organisation(headers_of(request.scope)) is not None:
             return [organisation(request.scope, directory)]
-        return None if orgs is None else sorted(orgs)
+        request.scope[PRINCIPAL] = everywhere
+        if named is None or named == _ALL:
+            return None if everywhere.orgs is None else sorted(everywhere.orgs)
+        if everywhere.orgs is not None:
+            return [organisation_in_path(request, directory, named)]
+        request.scope[PRINCIPAL] = everywhere.within(named)
+        return [named]
 
 
 def _view(entry: AuditEntry) -> AuditView:

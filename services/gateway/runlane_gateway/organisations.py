@@ -131,6 +131,7 @@ class OrganisationDoors:
             raise unknown_organisation()
         if principal.everywhere().orgs is not None:
             raise Conflict("Who belongs to an organisation cannot remove it.")
+        principal.everywhere().require(MANAGE_ORGS)
         await self._check_idle(org)
         changes = changes_by(request, self._parts)
         await changes.delete(org_key(org))
