@@ -228,6 +228,22 @@ async def test_a_stream_ends_with_its_key(gateway: Gateway, admin: httpx.AsyncCl
     assert again.status_code == 401
 
 
+async def test_keys_lose_an_organisation_that_is_removed_and_do_not_find_it_again(
+    gateway: Gateway, admin: httpx.AsyncClient
+) -> None:
+    store = gateway.parts.changes.directory
+    assert (await admin.delete("/orgs/globex")).status_code == 204
+    two, globex = store.api_key("two"), store.api_key("globex")
+    assert two is not None
+    assert (two.reach, globex) == (frozenset({"acme"}), None)
+    assert (await admin.delete("/orgs/acme")).status_code == 204
+    assert store.api_key("two") is None
+    assert (await admin.put("/orgs/globex", json={"name": "Another Globex"})).status_code == 200
+    for key in ("two", "globex", "chief-two"):
+        async with gateway.client(key) as client:
+            assert (await client.get("/me")).status_code == 401
+
+
 # --- several organisations, permissions of workflows' own -------------------------------------------------------------
 
 

@@ -12,12 +12,13 @@ from starlette.requests import Request
 
 from runlane.contracts.directory import PLATFORM, Org
 from runlane.contracts.records import FINISHED, ExecutionQuery, Status
-from runlane.directory import org_key
+from runlane.directory import api_key_key, org_key
 from runlane.errors import Conflict, ValidationError
 from runlane.ids import check_token, is_token
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
+from .changes import ChangesBy
 from .conditions import etag
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
@@ -136,6 +137,7 @@ class OrganisationDoors:
         changes = changes_by(request, self._parts)
         await changes.delete(org_key(org))
         rest, keys = changes.unconditional(), iter(self._directory.belongings(org))
+        await self._take_from_keys(rest, org)
 
         async def remove() -> None:
             for key in keys:
@@ -144,6 +146,17 @@ class OrganisationDoors:
         await asyncio.gather(*(remove() for _ in range(_AT_ONCE)))
         _log.info("organisation deleted", org=org, entries=len(belongings), by=principal.key_id)
         return Answer(204, b"")
+
+    async def _take_from_keys(self, changes: ChangesBy, org: str) -> None:
+        """Keys of several organisations lose this one: another that is called so later is not theirs."""
+        for key in [key for key in self._directory.api_keys() if org in key.orgs]:
+            left = sorted((key.reach or frozenset()) - {org})
+            if left:
+                # Over exactly this revision: a key that is revoked meanwhile must not come back.
+                entry, name = msgspec.structs.replace(key, org=None, orgs=left), api_key_key(key.id)
+                await changes.put(name, entry, expect=self._directory.revisions.get(name, 0))
+            else:  # a key without any organisation would be one of all
+                await changes.delete(api_key_key(key.id))
 
     async def _check_idle(self, org: str) -> None:
         await self._parts.records.caught_up(self._parts.acceptor.last_sequence)
