@@ -341,6 +341,11 @@ class Context:
         """Knows the secrets this execution has seen."""
         return self._redactor
 
+    @property
+    def runtime(self) -> Runtime:
+        """What this context stands on; integrations ask it for tokens and budgets."""
+        return self._runtime
+
     def bind_loop(self, loop: asyncio.AbstractEventLoop) -> None:
         """Say which loop the engine runs on: a plain workflow writes from a thread of its own."""
         self._loop, self._thread = loop, threading.get_ident()

@@ -239,6 +239,61 @@ class RecordStore(Protocol):
         ...
 
 
+# --- vendors ----------------------------------------------------------------------------------------------------------
+
+
+class Budget(Struct, frozen=True):
+    """How often a vendor may be called: so many a minute on average, so many at once after a pause."""
+
+    per_minute: float
+    burst: float
+
+
+class Limiter(Protocol):
+    """Token buckets by key."""
+
+    async def reserve(self, key: str, budget: Budget, within: float, count: int = 1) -> float | None:
+        """Take `count` from the bucket, and return after how many seconds they may be used. None when that is beyond
+        `within`: then nothing was taken."""
+        ...
+
+
+class TokenStore(Protocol):
+    """Sealed access tokens by key, for as long as they are good."""
+
+    async def get(self, key: str) -> bytes | None: ...
+    async def put(self, key: str, sealed: bytes, seconds: float) -> None: ...
+    async def drop(self, key: str) -> None: ...
+
+
+class Vendors(Protocol):
+    """What clients of vendors' APIs share with the other executions of their organisation."""
+
+    @property
+    def allowed_hosts(self) -> frozenset[str]:
+        """Hosts that the operator allows at any address and without TLS (`addresses.is_allowed`)."""
+        ...
+
+    async def cached_token(self, client: str, refused: str | None = None) -> str | None:
+        """The token that is kept for `client`, unless it is the `refused` one.
+
+        None: the caller is the one to fetch it. It tells `remember_token`, and others who ask wait for that.
+        """
+        ...
+
+    def remember_token(self, client: str, token: str | None, seconds: float = 0) -> None:
+        """Keep a token that was fetched, for so long; None when that failed."""
+        ...
+
+    async def reserve_call(self, vendor: str, budget: Budget, within: float, count: int = 1) -> float | None:
+        """`Limiter.reserve` for this organisation's calls to a vendor."""
+        ...
+
+    async def pause(self, seconds: float) -> None:
+        """Wait in the slot."""
+        ...
+
+
 # --- what a Context stands on -----------------------------------------------------------------------------------------
 
 
@@ -262,6 +317,10 @@ class Runtime(Protocol):
 
     async def sleep(self, until: datetime) -> None:
         """Wait in the slot for a short while, or raise `Suspend` to give it up until then."""
+        ...
+
+    def vendors(self) -> Vendors:
+        """For integrations."""
         ...
 
 

@@ -190,10 +190,20 @@ def _refuse_twins(name: str, specs: list[WorkflowSpec], problems: dict[str, Impo
 
 _integrations: dict[str, type] = {}
 
+#: Ours, imported when first asked for: module and class by name.
+_OURS = {
+    "connectwise": ("runlane.integrations.connectwise", "ConnectWise"),
+    "halopsa": ("runlane.integrations.halopsa", "HaloPSA"),
+    "msgraph": ("runlane.integrations.msgraph", "MicrosoftGraph"),
+}
+
 
 def register_integration(cls_name: str, cls: type) -> None:
-    """Make an integration class known by its `integration_name`. The last one of a name wins, and that is logged."""
+    """Make an integration class known by its `integration_name`. The last one of a name wins, and that is logged;
+    an author's stands in for ours of the same name, whichever is imported first."""
     former = _integrations.get(cls_name)
+    if former is not None and (cls.__module__, cls.__qualname__) == _OURS.get(cls_name):
+        return
     if former is not None and (former.__module__, former.__qualname__) != (cls.__module__, cls.__qualname__):
         _log.warning("integration replaced", integration=cls_name, by=f"{cls.__module__}.{cls.__qualname__}")
     _integrations[cls_name] = cls
@@ -202,7 +212,10 @@ def register_integration(cls_name: str, cls: type) -> None:
 def integration(name: str) -> type:
     """The integration class of that name; raises `ConfigurationError` listing those there are."""
     found = _integrations.get(name)
+    if found is None and name in _OURS:
+        module, class_name = _OURS[name]
+        found = _integrations[name] = getattr(importlib.import_module(module), class_name)
     if found is None:
-        known = ", ".join(sorted(_integrations)) or "none"
+        known = ", ".join(sorted({*_integrations, *_OURS}))
         raise ConfigurationError(f"There is no integration {name!r}; known: {known}.", name)
     return found

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from runlane.addresses import parse_allowed_hosts
 from runlane.errors import ConfigurationError
 from runlane.sealing import KeyFile, Sealer, parse_master_keys
 
@@ -45,6 +46,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_body: int = 700 * 1024
     sync_wait: float = 30.0
 
+    #: Hosts (`host` or `host:port`, by commas) that integrations may reach without TLS and at a private address.
+    allowed_hosts: str = ""
+
     executor_children: int = 2
     executor_slots: int = 200
     #: How long code may clean up after its timeout or a cancel before its process is ended.
@@ -72,6 +76,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     def key_file(self) -> Path:
         """Where the master key is when the environment does not hold it."""
         return self.master_key_file or self.data_dir / "master.key"
+
+    def integration_hosts(self) -> frozenset[str]:
+        """The hosts of `allowed_hosts`; raises `ConfigurationError` when it cannot be read."""
+        try:
+            return parse_allowed_hosts(self.allowed_hosts)
+        except ValueError as problem:
+            raise ConfigurationError(f"RUNLANE_ALLOWED_HOSTS: {problem}.", "RUNLANE_ALLOWED_HOSTS") from None
 
     def sealer(self) -> Sealer:
         """The sealer of this installation; raises `ConfigurationError` when there is no usable master key."""

@@ -5,8 +5,8 @@ result = await onboard_user(context, email="a@b.c")
 assert context.checkpoints["user_created"] == {"user_id": "1"}
 """
 
-from collections.abc import Awaitable, Generator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Generator, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -24,6 +24,7 @@ from runlane.contracts.messages import (
     VariableEntry,
 )
 from runlane.ids import new_execution_id
+from runlane.ports import Budget
 
 __all__ = ["FakeContext"]
 
@@ -37,11 +38,35 @@ class _Stored:
         yield from ()
 
 
+class _MemoryVendors:
+    """`ports.Vendors` of one context: no call has to wait for a budget, and waiting moves the clock."""
+
+    def __init__(self, allowed_hosts: Iterable[str], clock: ManualClock) -> None:
+        self.allowed_hosts, self._clock = frozenset(allowed_hosts), clock
+        self._tokens: dict[str, str] = {}
+
+    async def cached_token(self, client: str, refused: str | None = None) -> str | None:
+        kept = self._tokens.get(client)
+        return None if kept == refused else kept
+
+    def remember_token(self, client: str, token: str | None, seconds: float = 0) -> None:
+        if token is not None:
+            self._tokens[client] = token
+
+    async def reserve_call(self, vendor: str, budget: Budget, within: float, count: int = 1) -> float | None:
+        return 0.0
+
+    async def pause(self, seconds: float) -> None:
+        self._clock.set(self._clock.now() + timedelta(seconds=seconds))
+
+
 class _MemoryRuntime:
     """`ports.Runtime` that keeps what it is told; sleeping moves the clock."""
 
-    def __init__(self, config: Mapping[str, Any], secrets: Mapping[str, str], clock: ManualClock) -> None:
-        self._config, self._secrets, self._clock = config, secrets, clock
+    def __init__(
+        self, config: Mapping[str, Any], secrets: Mapping[str, str], clock: ManualClock, vendors: _MemoryVendors
+    ) -> None:
+        self._config, self._secrets, self._clock, self._vendors = config, secrets, clock, vendors
         self.entries: list[TraceEntry] = []
 
     def trace(self, entry: TraceEntry, true_value: bytes | None = None) -> Awaitable[None]:
@@ -58,12 +83,16 @@ class _MemoryRuntime:
         if until > self._clock.now():
             self._clock.set(until)
 
+    def vendors(self) -> _MemoryVendors:
+        return self._vendors
+
 
 class FakeContext(Context):
     """A Context for tests. What the workflow wrote is in `logs`, `checkpoints`, `variables`, `calls` and `progresses`.
 
-    `integrations` maps names to whatever should be returned by `get_integration`. Time stands still except for
-    `context.sleep`, which moves `clock`.
+    `integrations` maps names to whatever should be returned by `get_integration`; other names are the real clients, and
+    `allowed_hosts` (`"127.0.0.1:8080"`) are where those may go without TLS. Time stands still except for
+    `context.sleep` and what vendors ask to wait, which move `clock`.
     """
 
     def __init__(  # noqa: PLR0913
@@ -78,9 +107,11 @@ class FakeContext(Context):
         caller: Caller | None = None,
         attempt: int = 1,
         steps: Mapping[str, Any] | None = None,
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
         self.clock = ManualClock(_START)
-        self._memory = _MemoryRuntime(config or {}, secrets or {}, self.clock)
+        vendors = _MemoryVendors(allowed_hosts, self.clock)
+        self._memory = _MemoryRuntime(config or {}, secrets or {}, self.clock, vendors)
         identity = Identity(
             execution_id=new_execution_id(),
             workflow="test",

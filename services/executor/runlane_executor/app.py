@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 from msgspec import Struct
 
+from runlane.adapters.memory_limiter import MemoryLimiter
+from runlane.adapters.memory_tokens import MemoryTokens
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.adapters.secrets import open_secrets
@@ -27,6 +29,7 @@ from runlane_executor.intake import Intake, Limits
 from runlane_executor.manifests import publish_manifests
 from runlane_executor.runs import Runs, Tools
 from runlane_executor.stateline import StateLine
+from runlane_executor.vendors import VendorDesk
 
 _log = logger(__name__)
 
@@ -61,9 +64,11 @@ async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[In
         line = StateLine(bus, f"executor-{uuid.uuid4().hex[:12]}")
         claims = Claims(line, clock)
         endings = Endings(line, claims, clock, random.random)
-        runs = Runs(Tools(line, claims, endings, directory, sealer, opened.secrets, clock, settings.stop_grace))
+        vendors = VendorDesk(MemoryTokens(clock), MemoryLimiter(clock), sealer)
+        tools = Tools(line, claims, endings, directory, sealer, opened.secrets, clock, settings.stop_grace, vendors)
+        runs = Runs(tools)
         root, origin = str(settings.workflows.resolve()), settings.workflows_origin
-        children = Children(root, origin, settings.executor_children, runs.heard, runs.died)
+        children = Children(root, origin, settings.executor_children, runs.heard, runs.died, settings.integration_hosts())
         runs.children = children
         limits = Limits(settings.executor_slots, max(1.0, settings.drain_grace - 10))
         intake = Intake(bus, claims, endings, runs, clock, limits)

@@ -19,20 +19,21 @@ import uvloop
 from runlane.contracts.directory import ImportFailure
 from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec
-from runlane_executor.frames import Kept, Pipe, Ready, Run, SecretAnswer, Stop, ToChild
+from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
+from runlane_executor.vendor_calls import VendorCalls
 
 _THREADS = 256
 
 
-def child_main(pipe: socket.socket, root: str, origin: str) -> None:
+def child_main(pipe: socket.socket, root: str, origin: str, allowed_hosts: frozenset[str]) -> None:
     """Import the workflows under `root`, say so, and run what comes until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # code that does not end when asked is ended by this
     _end_with_the_intake(pipe)
     found = discover(Path(root), origin)
-    uvloop.run(_serve(pipe, found))
+    uvloop.run(_serve(pipe, found, VendorCalls(allowed_hosts)))
 
 
 def _end_with_the_intake(pipe: socket.socket) -> None:
@@ -47,12 +48,12 @@ def _end_with_the_intake(pipe: socket.socket) -> None:
     threading.Thread(target=watch, daemon=True, name="intake watch").start()
 
 
-async def _serve(pipe: socket.socket, found: Discovery) -> None:
+async def _serve(pipe: socket.socket, found: Discovery, vendor_calls: VendorCalls) -> None:
     gone = asyncio.Event()
     loop = asyncio.get_running_loop()
     # Plain workflows run in threads: as many as there are slots, or they would wait for each other.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "workflow"))
-    child = _Child(found)
+    child = _Child(found, vendor_calls)
     _, protocol = await loop.create_unix_connection(lambda: Pipe(ToChild, child.hear, gone.set), sock=pipe)
     child.pipe = protocol
     protocol.send(_ready(found))
@@ -74,7 +75,8 @@ class _Child:
 
     pipe: Pipe
 
-    def __init__(self, found: Discovery) -> None:
+    def __init__(self, found: Discovery, vendor_calls: VendorCalls) -> None:
+        self._vendor_calls = vendor_calls
         self._workflows: dict[str, WorkflowSpec] = found.workflows
         self._running: dict[str, tuple[asyncio.Task[None], PipeRuntime]] = {}
         self._config: dict[str, dict[str, object]] = {}
@@ -91,6 +93,8 @@ class _Child:
                     task.cancel()
             case SecretAnswer():
                 self._secrets.answered(frame)
+            case TokenAnswer() | BudgetAnswer():
+                self._vendor_calls.answered(frame)
             case Kept(execution_id=execution_id, number=number):
                 if execution_id in self._running:
                     self._running[execution_id][1].kept(number)
@@ -99,7 +103,7 @@ class _Child:
         execution_id, org = frame.identity.execution_id, frame.identity.org_id
         if frame.config is not None:
             self._config[org] = frame.config
-        runtime = PipeRuntime(execution_id, self.pipe, self._secrets, self._config.get(org, {}))
+        runtime = PipeRuntime(execution_id, self.pipe, self._secrets, self._config.get(org, {}), self._vendor_calls)
         task = asyncio.get_running_loop().create_task(self._finish(frame, runtime), name=execution_id)
         self._running[execution_id] = (task, runtime)
         task.add_done_callback(lambda _: self._running.pop(execution_id, None))

@@ -72,9 +72,10 @@ class Children:
         count: int,
         heard: Callable[[Child, ToIntake], None],
         died: Callable[[Child, int | None], None],
+        allowed_hosts: frozenset[str] = frozenset(),
     ) -> None:
         self._root, self._origin, self._count = root, origin, count
-        self._heard, self._died = heard, died
+        self._heard, self._died, self._allowed_hosts = heard, died, allowed_hosts
         self._context: ForkServerContext = multiprocessing.get_context("forkserver")
         self._children: set[Child] = set()
         self._working: list[Child] = []
@@ -153,7 +154,10 @@ class Children:
         child = Child(self._generation, dedicated)
         ours, theirs = socket.socketpair()
         child.process = self._context.Process(
-            target=child_main, args=(theirs, self._root, self._origin), name="runlane child", daemon=True
+            target=child_main,
+            args=(theirs, self._root, self._origin, self._allowed_hosts),
+            name="runlane child",
+            daemon=True,
         )
         await asyncio.to_thread(child.process.start)
         theirs.close()

@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from runlane.context import Identity, Journal
 from runlane.contracts.messages import Failure
+from runlane.ports import Budget
 
 _LENGTH = struct.Struct("!I")
 
@@ -53,7 +54,21 @@ class Kept(_Frame, frozen=True, array_like=True, tag="kept"):
     number: int
 
 
-ToChild: TypeAlias = Run | Stop | SecretAnswer | Kept
+class TokenAnswer(_Frame, frozen=True, array_like=True, tag="token"):
+    """A vendor's access token; None: fetch it, then say so with `TokenFetched`."""
+
+    call: int
+    value: str | None
+
+
+class BudgetAnswer(_Frame, frozen=True, array_like=True, tag="budget"):
+    """After how many seconds the call may be made; None when that is too long."""
+
+    call: int
+    wait: float | None
+
+
+ToChild: TypeAlias = Run | Stop | SecretAnswer | Kept | TokenAnswer | BudgetAnswer
 
 
 # --- child → intake ---------------------------------------------------------------------------------------------------
@@ -88,6 +103,35 @@ class SecretAsked(_Frame, frozen=True, array_like=True, tag="ask"):
     name: str
 
 
+class TokenAsked(_Frame, frozen=True, array_like=True, tag="token?"):
+    """The organisation's token for `client`, other than the `refused` one."""
+
+    call: int
+    execution_id: str
+    client: str
+    refused: str | None
+
+
+class TokenFetched(_Frame, frozen=True, array_like=True, tag="token!"):
+    """The token that this execution was to fetch, good for so many seconds; None when it could not."""
+
+    execution_id: str
+    client: str
+    token: str | None
+    seconds: float
+
+
+class BudgetAsked(_Frame, frozen=True, array_like=True, tag="budget?"):
+    """May the organisation call this vendor `count` times, in at most `within` seconds?"""
+
+    call: int
+    execution_id: str
+    vendor: str
+    budget: Budget
+    within: float
+    count: int
+
+
 class Returned(_Frame, frozen=True, array_like=True, tag="returned"):
     """The function returned; `result` is redacted JSON."""
 
@@ -118,8 +162,9 @@ class Stopped(_Frame, frozen=True, array_like=True, tag="stopped"):
     execution_id: str
 
 
+VendorFrame: TypeAlias = TokenAsked | TokenFetched | BudgetAsked
 Outcome: TypeAlias = Returned | Raised | Paused | Stopped
-ToIntake: TypeAlias = Ready | Trace | Awaited | SecretAsked | Outcome
+ToIntake: TypeAlias = Ready | Trace | Awaited | SecretAsked | VendorFrame | Outcome
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -32,6 +32,7 @@ from runlane_executor.endings import Endings
 from runlane_executor.execution import Execution, Lease, TraceBuffer
 from runlane_executor.frames import (
     Awaited,
+    BudgetAsked,
     Outcome,
     Paused,
     Raised,
@@ -42,10 +43,13 @@ from runlane_executor.frames import (
     Stop,
     Stopped,
     ToIntake,
+    TokenAsked,
+    TokenFetched,
     Trace,
 )
 from runlane_executor.journal import load_journal
 from runlane_executor.stateline import StateLine
+from runlane_executor.vendors import VendorDesk
 
 _log = logger(__name__)
 
@@ -64,6 +68,7 @@ class Tools(msgspec.Struct, frozen=True):
     secrets: SecretStore
     clock: Clock
     stop_grace: float
+    vendors: VendorDesk
 
 
 class Runs:
@@ -157,6 +162,10 @@ class Runs:
                     self.running[execution_id].trace.awaited(number, child)
             case SecretAsked():
                 self.background(self._tell_secret(child, frame))
+            case TokenAsked() | TokenFetched() | BudgetAsked():
+                if frame.execution_id in self.running:
+                    org = self.running[frame.execution_id].request.org
+                    self._tools.vendors.heard(frame, org, child.pipe, self.background)
             case Returned() | Raised() | Paused() | Stopped():
                 self.children.done(child, frame.execution_id)
                 execution = self.running.get(frame.execution_id)
@@ -277,6 +286,7 @@ class Runs:
         """It is over here."""
         execution.end_timer()
         execution.over.set()
+        self._tools.vendors.over(execution.id)
         if self.running.get(execution.id) is execution:
             del self.running[execution.id]
         self.released(execution.lease)

@@ -9,8 +9,9 @@ import msgspec
 
 from runlane.contracts.messages import TraceEntry
 from runlane.errors import ConfigurationError, IntegrationError
-from runlane.ports import Suspend
+from runlane.ports import Suspend, Vendors
 from runlane_executor.frames import Awaited, Pipe, SecretAnswer, SecretAsked, Trace
+from runlane_executor.vendor_calls import PipeVendors, VendorCalls
 
 #: Shorter sleeps are waited out in the slot: giving it up and coming back would cost more.
 _SHORT_SLEEP_SECONDS = 2.0
@@ -47,9 +48,11 @@ class Secrets:
 class PipeRuntime:
     """What one execution in this child can ask of the engine."""
 
-    def __init__(self, execution_id: str, pipe: Pipe, secrets: Secrets, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, execution_id: str, pipe: Pipe, secrets: Secrets, config: Mapping[str, Any], vendor_calls: VendorCalls
+    ) -> None:
         self._execution_id, self._pipe = execution_id, pipe
-        self._secrets, self._config = secrets, config
+        self._secrets, self._config, self._vendor_calls = secrets, config, vendor_calls
         self._number = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.stopping = False
@@ -88,6 +91,9 @@ class PipeRuntime:
             raise self.suspended
         if seconds > 0:
             await asyncio.sleep(seconds)
+
+    def vendors(self) -> Vendors:
+        return PipeVendors(self._execution_id, self._pipe, self._vendor_calls)
 
 
 class _Kept:

@@ -10,14 +10,18 @@ import asyncio
 import re
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
+from msgspec import Struct
 
 from runlane.context import Context
 
 #: The request extension that says how a request's endpoint is to be recorded.
 ENDPOINT = "runlane.endpoint"
+#: The request extension that says how many calls a request counts for in the vendor's budget.
+COST = "runlane.cost"
 
 #: Requests that may wait for a record by hand: enough for many at once, few enough to mean "just now".
 _REMEMBERED = 64
@@ -67,18 +71,54 @@ class CallRecorder:
         return False
 
 
+class Limits(Struct, frozen=True):
+    """What one request may take: seconds for each wait, seconds in all, bytes of the answer once decompressed."""
+
+    wait_seconds: float
+    total_seconds: float
+    body_bytes: int
+
+
+class BodyTooLarge(httpx.ReadError):
+    """The vendor sent more than an answer may hold."""
+
+
 class TrackedClient(httpx.AsyncClient):
-    """An `httpx.AsyncClient` that records each request, and follows redirects to the same origin only."""
+    """An `httpx.AsyncClient` that records each request, keeps `Limits`, and follows redirects to the same origin only.
 
-    def __init__(self, calls: CallRecorder, **options: Any) -> None:
-        super().__init__(**options)
-        self._calls = calls
+    `allowance` is awaited before each request; it waits until the vendor may be called so many times more.
+    Proxies of the environment are not used: a proxy would connect to where an integration may not.
+    """
 
-    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+    def __init__(
+        self,
+        calls: CallRecorder,
+        limits: Limits,
+        allowance: Callable[[int], Awaitable[None]],
+        transport: httpx.AsyncBaseTransport,
+    ) -> None:
+        super().__init__(timeout=limits.wait_seconds, follow_redirects=True, transport=transport, trust_env=False)
+        self._calls, self._limits, self._allowance = calls, limits, allowance
+
+    async def send(self, request: httpx.Request, *, stream: bool = False, **options: Any) -> httpx.Response:
         """As in httpx. The time recorded includes the body, unless it is streamed."""
+        chosen = options.pop("follow_redirects", httpx.USE_CLIENT_DEFAULT)
+        follow = chosen if isinstance(chosen, bool) else self.follow_redirects
+        response = await self._one(request, stream, options)
+        for _ in range(_MAX_REDIRECTS):
+            onward = response.next_request
+            if not follow or onward is None or origin(onward.url) != origin(request.url):
+                break
+            await response.aclose()
+            response = await self._one(onward, stream, options)
+        return response
+
+    async def _one(self, request: httpx.Request, stream: bool, options: dict[str, Any]) -> httpx.Response:
+        cost = request.extensions.get(COST)
+        await self._allowance(cost if isinstance(cost, int) else 1)
         started = time.perf_counter()
         try:
-            response = await self._send_within_origin(request, options)
+            response = await self._answer(request, stream, options)
         except (Exception, asyncio.CancelledError) as problem:
             self._calls.record(request, started, None, in_words(problem))
             raise
@@ -87,17 +127,27 @@ class TrackedClient(httpx.AsyncClient):
         self._calls.record(request, started, response.status_code, error)
         return response
 
-    async def _send_within_origin(self, request: httpx.Request, options: dict[str, Any]) -> httpx.Response:
-        chosen = options.pop("follow_redirects", httpx.USE_CLIENT_DEFAULT)
-        follow = chosen if isinstance(chosen, bool) else self.follow_redirects
-        response = await super().send(request, follow_redirects=False, **options)
-        for _ in range(_MAX_REDIRECTS):
-            onward = response.next_request
-            if not follow or onward is None or _origin(onward.url) != _origin(request.url):
-                break
+    async def _answer(self, request: httpx.Request, stream: bool, options: dict[str, Any]) -> httpx.Response:
+        try:
+            async with asyncio.timeout(self._limits.total_seconds):
+                response = await super().send(request, stream=True, follow_redirects=False, **options)
+                if not stream:
+                    await self._read(response)
+                return response
+        except TimeoutError:
+            raise httpx.ReadTimeout("", request=request) from None
+
+    async def _read(self, response: httpx.Response) -> None:
+        body = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                body += chunk
+                if len(body) > self._limits.body_bytes:
+                    raise BodyTooLarge(f"more than {self._limits.body_bytes} bytes", request=response.request)
+        except BaseException:
             await response.aclose()
-            response = await super().send(onward, follow_redirects=False, **options)
-        return response
+            raise
+        response._content = bytes(body)  # as httpx's own `aread` does, which has no limit
 
 
 def endpoint_of(request: httpx.Request) -> str:
@@ -110,8 +160,9 @@ def in_words(problem: BaseException) -> str:
     """What went wrong, without what httpx may quote: URLs with credentials, header values."""
     kind = type(problem).__name__
     # The system's words for an address that cannot be reached ("Connection refused", a bad certificate) quote nothing.
-    return f"{kind}: {problem}" if isinstance(problem, httpx.ConnectError) else kind
+    return f"{kind}: {problem}" if isinstance(problem, httpx.ConnectError | BodyTooLarge) else kind
 
 
-def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+def origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Scheme, host and port."""
     return url.scheme, url.host, url.port
