@@ -1,12 +1,10 @@
 """What every stand-in shares: an HTTP server, a list of what was asked, answers to give before its own, tokens."""
 
-import asyncio
-import contextlib
 import secrets
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qsl
@@ -76,14 +74,15 @@ class StandIn:
         listening = socket.create_server(("127.0.0.1", port))
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         config = uvicorn.Config(self, log_level="error", lifespan="off", access_log=False, timeout_graceful_shutdown=1)
-        server = _Server(config)
-        task = asyncio.create_task(server.serve(sockets=[listening]))
+        config.load()
+        server = uvicorn.Server(config)
+        server.lifespan = config.lifespan_class(config)
+        # Not `serve`: that takes the signals of the process that this runs in, and looks for its end ten times a second.
+        await server.startup(sockets=[listening])
         try:
             yield self.url
         finally:
-            server.should_exit = True
-            await task
-            listening.close()
+            await server.shutdown(sockets=[listening])
 
 
 class OAuthStandIn(StandIn):
@@ -115,13 +114,6 @@ class OAuthStandIn(StandIn):
         """Whether a request carries a token that is good now."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         return scheme == "Bearer" and self._good.get(token, 0.0) > time.monotonic()
-
-
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """The process that it runs in has its own idea of signals."""
-        yield
 
 
 def _asked(request: Request, body: bytes) -> Asked:

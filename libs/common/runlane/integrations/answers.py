@@ -29,7 +29,7 @@ def document(integration: str, what: str, response: httpx.Response) -> Any:
 
 def rows(integration: str, what: str, page: Any, name: str | None) -> list[dict[str, Any]]:
     """The list of a page: the page itself, or what stands under `name`; `IntegrationError` where there is none."""
-    found = page.get(name) if name is not None and isinstance(page, dict) else page
+    found = page if name is None else page.get(name) if isinstance(page, dict) else None
     if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
         raise IntegrationError(integration, f"{what} answered without a list" + (f" {name!r}" if name else ""))
     return found
