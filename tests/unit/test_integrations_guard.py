@@ -3,17 +3,27 @@
 import asyncio
 import gzip
 import socket
-from collections.abc import AsyncIterator
+import ssl
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import httpcore
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from runlane.errors import ConfigurationError, IntegrationError
-from runlane.integrations import BaseIntegration
+from runlane.integrations import BaseIntegration, guard
 from runlane.integrations.calls import Limits
+from runlane.integrations.connectwise import ConnectWise
+from runlane.integrations.halopsa import HaloPSA
+from runlane.integrations.msgraph import MicrosoftGraph
 from runlane.testing import FakeContext
 from tests.support.vendors.raw import Vendor
 
@@ -174,7 +184,7 @@ async def test_an_answer_that_unpacks_to_too_much_is_given_up(vendor: Vendor) ->
 
 
 @asynccontextmanager
-async def saying(*pieces: bytes, endlessly: bool = False) -> AsyncIterator[str]:
+async def saying(*pieces: bytes, endlessly: bool = False, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A server that says these pieces to whoever asks, the last one for ever or just once, and hangs up."""
     ended = asyncio.Event()
 
@@ -193,7 +203,7 @@ async def saying(*pieces: bytes, endlessly: bool = False) -> AsyncIterator[str]:
             writer.close()
             ended.set()
 
-    server = await asyncio.start_server(say, "127.0.0.1", 0)
+    server = await asyncio.start_server(say, "127.0.0.1", 0, ssl=tls)
     yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     await ended.wait()
     server.close()
@@ -261,3 +271,73 @@ async def test_what_the_vendor_says_is_shown_redacted_and_short(vendor: Vendor) 
     assert len(problem.value.message) < 400
     assert "\x1b" not in problem.value.message
     await guarded.aclose()
+
+
+# --- TLS and the vendors' own hosts -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A certificate for `localhost` that is trusted, with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path / "localhost.pem"
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    path.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    guard._trust.cache_clear()
+    yield path
+    guard._trust.cache_clear()
+
+
+async def test_a_certificate_must_be_of_the_name_that_was_asked_for(certificate: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate)
+    async with saying(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: close\r\n\r\n1", tls=tls) as url:
+        port = url.rpartition(":")[2]
+        stranger = integration(f"https://127.0.0.1:{port}", "127.0.0.1")
+        with pytest.raises(IntegrationError, match=r"ConnectError: .*certificate verify failed"):
+            await stranger.request("GET", "/a")
+        await stranger.aclose()
+        right = integration(f"https://localhost:{port}", "localhost")
+        assert (await right.request("GET", "/a")).json() == 1
+        await right.aclose()
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed"),
+    [
+        (MicrosoftGraph, {"msgraph_login_url": "https://login.microsoftonline.com.evil.example"}),
+        (MicrosoftGraph, {"msgraph_login_url": "https://login.microsoftonline.com@evil.example"}),
+        (MicrosoftGraph, {"msgraph_login_url": "https://evillogin.microsoftonline.com.au"}),
+        (HaloPSA, {"halo_api_url": "https://evilhalopsa.com"}),
+        (HaloPSA, {"halo_auth_url": "https://evil.example/auth"}),
+        (ConnectWise, {"cw_api_url": "https://evil.example"}),
+    ],
+)
+async def test_whoever_may_change_an_address_does_not_get_the_secret_sent(
+    kind: type[MicrosoftGraph | HaloPSA | ConnectWise], changed: dict[str, str]
+) -> None:
+    known = {"msgraph_client_id": "c", "halo_client_id": "c", "halo_api_url": "https://acme.halopsa.com"}
+    known |= {"cw_company_id": "c", "cw_public_key": "p", "cw_client_id": "c"}
+    secrets = {"msgraph_client_secret": "hush-hush", "halo_client_secret": "hush-hush", "cw_private_key": "hush-hush"}
+    context = FakeContext(config={**known, **changed}, secrets=secrets)
+    found = kind(context)
+    with pytest.raises(ConfigurationError, match=r"is no host of .*RUNLANE_ALLOWED_HOSTS="):
+        await (found.get_user("u") if isinstance(found, MicrosoftGraph) else found.get_ticket(1))
+    assert context.calls == []
+    await context.aclose()

@@ -237,6 +237,27 @@ def test_integrations_are_found_by_name() -> None:
     assert integration("halo_for_this_test") is Halo
 
 
+def test_our_own_integrations_need_no_import_by_the_author() -> None:
+    assert integration("msgraph").__module__ == "runlane.integrations.msgraph"
+    assert integration("halopsa").__module__ == "runlane.integrations.halopsa"
+    with pytest.raises(ConfigurationError, match=r"connectwise, .*halopsa, .*msgraph"):
+        integration("graph")
+
+
+def test_an_authors_integration_stands_in_for_ours_of_that_name(tmp_path: Path) -> None:
+    before = integration("halopsa")
+    (tmp_path / "wf_halo.py").write_text(
+        "from runlane.integrations.halopsa import HaloPSA\n"
+        "class Mine(HaloPSA):\n    integration_name = 'halopsa'\n    calls_per_minute = 1\n"
+    )
+    assert discover(tmp_path).failures == []
+    register_integration("halopsa", before)
+    assert integration("halopsa").__name__ == "Mine"
+    (tmp_path / "wf_halo.py").unlink()
+    discover(tmp_path)
+    assert integration("halopsa") is before
+
+
 def test_an_unknown_integration_is_answered_with_those_there_are() -> None:
     class Halo: ...
 

@@ -72,12 +72,13 @@ class StandIn:
     async def serving(self, port: int = 0) -> AsyncIterator[str]:
         """Serve on loopback; gives the address."""
         listening = socket.create_server(("127.0.0.1", port))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # for the connections; asyncio forgets it here
         self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         config = uvicorn.Config(self, log_level="error", lifespan="off", access_log=False, timeout_graceful_shutdown=1)
         config.load()
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
-        # Not `serve`: that takes the signals of the process that this runs in, and looks for its end ten times a second.
+        # Not `serve`: that takes the signals of the process it runs in, and looks for its end ten times a second.
         await server.startup(sockets=[listening])
         try:
             yield self.url

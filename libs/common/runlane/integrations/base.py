@@ -13,6 +13,7 @@ from urllib.parse import quote
 import httpx
 from msgspec import Struct
 
+from runlane.addresses import is_allowed
 from runlane.context import Context
 from runlane.errors import ConfigurationError, DefinitionError, IntegrationError, ValidationError
 from runlane.ids import is_token
@@ -60,6 +61,9 @@ class BaseIntegration:
     config_prefix: ClassVar[str] = ""
     #: The organisation's call budget unless `{prefix}_calls_per_minute` is set; 0: calls are not counted.
     calls_per_minute: ClassVar[float] = 0
+    #: The vendor's own domains. Where they are known, credentials go nowhere else unless an operator allows the host:
+    #: whoever may change an address must not learn a secret by it. Empty: anywhere that is public.
+    vendor_domains: ClassVar[tuple[str, ...]] = ()
     #: Each request: seconds for connecting and for each wait for data, seconds in all, bytes of the answer.
     limits: ClassVar[Limits] = Limits(wait_seconds=30.0, total_seconds=120.0, body_bytes=32 * 1024 * 1024)
 
@@ -234,6 +238,7 @@ class BaseIntegration:
                 return response
 
     async def _send(self, call: _Call, proof: Mapping[str, str]) -> httpx.Response:
+        self._check_host(call.url)
         extensions = {ENDPOINT: call.endpoint, COST: call.cost}
         try:
             return await self.http_client.request(
@@ -261,6 +266,19 @@ class BaseIntegration:
 
     def _read(self, what: str, response: httpx.Response) -> Any:
         return document(self.integration_name, what, response)
+
+    def _check_host(self, address: str) -> None:
+        try:
+            url = httpx.URL(address)
+        except httpx.InvalidURL:
+            return  # sending it fails, and says so
+        host, port = url.host, url.port or (443 if url.scheme == "https" else 80)
+        of_vendor = not self.vendor_domains or f".{host}".endswith(tuple(f".{name}" for name in self.vendor_domains))
+        if not of_vendor and not is_allowed(host, port, self.context.runtime.vendors().allowed_hosts):
+            raise ConfigurationError(
+                f"{self.integration_name}: {host} is no host of {' or '.join(self.vendor_domains)}. Correct the "
+                f"address, or have an operator set RUNLANE_ALLOWED_HOSTS={host}:{port} where the executor starts."
+            )
 
     def _of_same_host(self, url: str, api_url: str) -> str:
         try:

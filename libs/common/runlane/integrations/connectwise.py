@@ -31,6 +31,7 @@ class ConnectWise(BaseIntegration):
     integration_name = "connectwise"
     config_prefix = "cw"
     calls_per_minute = 60
+    vendor_domains = ("myconnectwise.net", "connectwisedev.com")
 
     @property
     def api_url(self) -> str:

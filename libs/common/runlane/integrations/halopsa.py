@@ -25,6 +25,7 @@ class HaloPSA(OAuthIntegration):
     integration_name = "halopsa"
     config_prefix = "halo"
     calls_per_minute = 120
+    vendor_domains = ("halopsa.com", "haloitsm.com", "haloservicedesk.com")
 
     @property
     def api_url(self) -> str:

@@ -25,6 +25,16 @@ class MicrosoftGraph(OAuthIntegration):
 
     integration_name = "msgraph"
     calls_per_minute = 3000
+    vendor_domains = (
+        "graph.microsoft.com",
+        "graph.microsoft.us",
+        "dod-graph.microsoft.us",
+        "microsoftgraph.chinacloudapi.cn",
+        "login.microsoftonline.com",
+        "login.microsoftonline.us",
+        "login.chinacloudapi.cn",
+        "login.partner.microsoftonline.cn",
+    )
 
     @property
     def api_url(self) -> str:
