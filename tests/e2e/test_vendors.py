@@ -142,6 +142,13 @@ async def test_a_budget_is_shared_by_executions_and_seen_in_the_record(
     assert all("for the budget of 300 calls a minute" in line for line in waits)
 
 
+async def test_waiting_for_a_vendor_counts_towards_the_timeout(caller: httpx.AsyncClient, vendors: Vendors) -> None:
+    vendors.graph.throttle(1, "50")
+    failed = await finished(caller, await submit(caller, "impatient", {}))
+    assert failed["error"] == "TimeoutError"
+    assert vendors.graph.count("GET /v1.0/subscribedSkus") == 1
+
+
 async def test_an_engine_allows_no_private_address_unless_told_to(
     client: httpx.AsyncClient, admin: httpx.AsyncClient
 ) -> None:

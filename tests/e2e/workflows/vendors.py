@@ -24,6 +24,13 @@ async def new_employee(context: Context, email: str, spill: bool = False) -> dic
     return {"user": user["id"], "halo": ticket["id"], "cw": other["id"], "url": other["url"]}
 
 
+@workflow(
+    name="impatient", description="Waits for Graph until its time is over", execution_mode="async", timeout_seconds=1
+)
+async def impatient(context: Context) -> None:
+    await context.get_integration("msgraph").get_subscribed_skus()
+
+
 @workflow(name="count_skus", description="Asks Graph a few times", execution_mode="async")
 async def count_skus(context: Context, times: int = 1) -> int:
     graph = context.get_integration("msgraph")
