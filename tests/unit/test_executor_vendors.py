@@ -113,6 +113,14 @@ async def test_an_execution_that_ends_over_its_fetch_leaves_it_to_the_next(desk:
     assert await desk.answer(second) is None
 
 
+async def test_an_execution_that_is_run_again_does_not_wait_for_itself(desk: Desk) -> None:
+    assert await desk.answer(desk.ask("e1")) is None
+    assert await desk.answer(desk.ask("e1")) is None
+    waiting = desk.ask("e2")
+    desk.fetched("e1", "t1")
+    assert await desk.answer(waiting) == "t1"
+
+
 async def test_one_that_waited_and_was_stopped_does_not_end_anothers_fetch(desk: Desk) -> None:
     assert await desk.answer(desk.ask("e1")) is None
     waiting = desk.ask("e2")

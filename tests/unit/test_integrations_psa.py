@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from runlane.errors import ConfigurationError, IntegrationError, ValidationError
+from runlane.integrations import connectwise, halopsa
 from runlane.integrations.connectwise import ConnectWise, quoted
 from runlane.integrations.halopsa import HaloPSA
 from runlane.testing import FakeContext
@@ -208,6 +209,26 @@ async def test_connectwise_pages_in_a_circle_end_in_an_error(cw_vendor: ConnectW
         [ticket async for ticket in cw.tickets()]
 
 
+async def test_lists_without_end_are_given_up(
+    cw_vendor: ConnectWiseStandIn,
+    cw: ConnectWise,
+    halo_vendor: HaloStandIn,
+    halo: HaloPSA,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (connectwise, halopsa):
+        monkeypatch.setattr(module, "MAX_PAGES", 2)
+        monkeypatch.setattr(module, "PAGE_SIZE", 1)
+    for n in range(3):
+        cw_vendor.add("service/tickets", summary=f"t{n}")
+        halo_vendor.add("tickets", summary=f"t{n}")
+    for tickets in (cw.tickets(), cw.tickets(order_by="id"), halo.tickets()):
+        with pytest.raises(IntegrationError, match="does not come to an end"):
+            [ticket async for ticket in tickets]
+    assert len(cw_vendor.seen) == 4
+    assert halo_vendor.count("GET /api/Tickets") == 2
+
+
 async def test_the_keys_of_connectwise_are_not_shown(cw_vendor: ConnectWiseStandIn, cw: ConnectWise) -> None:
     await cw.create_ticket("x")
     proof = cw_vendor.asked[0].headers["authorization"].removeprefix("Basic ")
@@ -220,6 +241,7 @@ async def test_wrong_keys_of_connectwise_are_an_error(cw_vendor: ConnectWiseStan
     with pytest.raises(IntegrationError, match="Unauthorized: Incorrect public/private key") as problem:
         await cw.create_ticket("x")
     assert problem.value.status_code == 401
+    assert len(cw_vendor.seen) == 1
 
 
 async def test_what_connectwise_says_of_each_field_is_in_the_error(cw_vendor: ConnectWiseStandIn) -> None:

@@ -7,11 +7,9 @@ from email.utils import format_datetime
 import pytest
 
 from runlane.adapters.memory_limiter import MemoryLimiter
-from runlane.clock import ManualClock
 from runlane.errors import ConfigurationError, IntegrationError
 from runlane.integrations import BaseIntegration
 from runlane.integrations.throttle import retry_after
-from runlane.ports import Budget
 from runlane.testing import FakeContext
 from tests.support.vendors.raw import Answer, Vendor
 
@@ -150,47 +148,3 @@ async def test_a_budget_that_is_used_up_for_too_long_is_an_error(
 
 async def _none() -> None:
     return None
-
-
-# --- the limiter ------------------------------------------------------------------------------------------------------
-
-BUDGET = Budget(per_minute=60, burst=3)
-
-
-def clock() -> ManualClock:
-    return ManualClock(START)
-
-
-async def test_a_bucket_gives_its_burst_at_once_and_then_one_by_one() -> None:
-    limiter = MemoryLimiter(clock())
-    assert [await limiter.reserve("a|v", BUDGET, 60) for _ in range(6)] == [0, 0, 0, 1, 2, 3]
-
-
-async def test_a_bucket_fills_up_again_but_not_beyond_its_burst() -> None:
-    time = clock()
-    limiter = MemoryLimiter(time)
-    for _ in range(3):
-        await limiter.reserve("a|v", BUDGET, 60)
-    time.set(START + timedelta(seconds=1))
-    assert await limiter.reserve("a|v", BUDGET, 60) == 0
-    time.set(START + timedelta(hours=1))
-    assert [await limiter.reserve("a|v", BUDGET, 60) for _ in range(4)] == [0, 0, 0, 1]
-
-
-async def test_what_would_take_too_long_takes_nothing() -> None:
-    limiter = MemoryLimiter(clock())
-    assert [await limiter.reserve("a|v", BUDGET, 1.5) for _ in range(6)] == [0, 0, 0, 1, None, None]
-    assert await limiter.reserve("a|v", BUDGET, 60) == 2
-
-
-async def test_organisations_do_not_share_a_bucket() -> None:
-    limiter = MemoryLimiter(clock())
-    for _ in range(3):
-        await limiter.reserve("a|v", BUDGET, 60)
-    assert await limiter.reserve("b|v", BUDGET, 60) == 0
-
-
-async def test_more_than_the_burst_may_be_taken_when_the_bucket_is_full() -> None:
-    limiter = MemoryLimiter(clock())
-    assert await limiter.reserve("a|v", BUDGET, 60, 20) == 0
-    assert await limiter.reserve("a|v", BUDGET, 60) == 18

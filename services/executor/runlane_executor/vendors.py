@@ -64,7 +64,8 @@ class VendorDesk:
                 await self._tokens.drop(key)
             fetching = self._fetching.get(key)
             left = deadline - asyncio.get_running_loop().time()
-            if fetching is None or left <= 0:
+            # An execution asks again for what it fetches itself when its process died over that.
+            if fetching is None or fetching[0] == asked.execution_id or left <= 0:
                 self._fetching[key] = (asked.execution_id, asyncio.Event())
                 return None
             with contextlib.suppress(TimeoutError):

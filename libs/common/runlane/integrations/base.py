@@ -233,7 +233,9 @@ class BaseIntegration:
         while True:
             response = await self._send(call, {} if token is None else self.auth_headers(token))
             if response.status_code == httpx.codes.UNAUTHORIZED and not renewed:
-                token, renewed = await self._bearer(refused=token), True
+                refused, token, renewed = token, await self._bearer(refused=token), True
+                if token == refused:
+                    return response
             elif not await self._throttle.again(response, patience):
                 return response
 

@@ -149,9 +149,9 @@ class ConnectWise(BaseIntegration):
             onward = _next_page(response)
             if onward is None:
                 return
-            if onward == params:
+            if params | onward == params:
                 break
-            params = onward
+            params |= onward
         raise IntegrationError("connectwise", f"GET {endpoint} does not come to an end")
 
     async def _one(self, endpoint: str, id_: int) -> Json:
