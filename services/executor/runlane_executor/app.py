@@ -68,7 +68,9 @@ async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[In
         tools = Tools(line, claims, endings, directory, sealer, opened.secrets, clock, settings.stop_grace, vendors)
         runs = Runs(tools)
         root, origin = str(settings.workflows.resolve()), settings.workflows_origin
-        children = Children(root, origin, settings.executor_children, runs.heard, runs.died, settings.integration_hosts())
+        children = Children(
+            root, origin, settings.executor_children, runs.heard, runs.died, settings.integration_hosts()
+        )
         runs.children = children
         limits = Limits(settings.executor_slots, max(1.0, settings.drain_grace - 10))
         intake = Intake(bus, claims, endings, runs, clock, limits)
