@@ -44,8 +44,8 @@ async def test_publishing_again_after_a_lost_acknowledgement_is_no_conflict(
     first = await bus.publish(state("started", "a", 0))
     nats_server.pause()
     sent = bus.connection.client.stats["out_msgs"]
-    publishing = asyncio.create_task(bus.publish(state("succeeded", "b", first), timeout=20))
-    await eventually(lambda: bus.connection.client.stats["out_msgs"] >= sent + 2)
+    publishing = asyncio.create_task(bus.publish(state("succeeded", "b", first), timeout=60))
+    await eventually(lambda: bus.connection.client.stats["out_msgs"] >= sent + 2, within=40)
     nats_server.resume()
     assert await publishing == first + 1
 
