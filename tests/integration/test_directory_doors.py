@@ -574,3 +574,38 @@ async def test_secrets_from_files_are_listed_and_read_only(own: Settings, bus: N
         await asyncio.wait_for(room.drain(), 10)
         await running
     assert (directory / "acme--token").read_text() == "hunter2\n"
+
+
+async def test_an_entry_that_cannot_be_read_can_be_set_again(admin: httpx.AsyncClient, bus: NatsBus) -> None:
+    store = NatsDirectoryStore(bus)
+    await store.put(config_key("acme", "broken"), b"{not json")
+    await store.put(config_key("acme", "after"), b'{"org":"acme","key":"after","value":1}')
+
+    async def heard() -> bool:
+        return (await admin.get("/orgs/acme/config/after")).status_code == 200
+
+    await eventually(heard, within=20)
+    assert (await admin.get("/orgs/acme/config/broken")).status_code == 404
+    assert (await admin.put("/orgs/acme/config/broken", json={"value": 2})).status_code == 200
+    assert (await admin.get("/orgs/acme/config/broken")).json()["value"] == 2
+
+
+async def test_keys_of_several_organisations_lose_the_one_that_is_removed(
+    admin: httpx.AsyncClient, bus: NatsBus
+) -> None:
+    store = NatsDirectoryStore(bus)
+    for name, orgs in (("both", ["acme", "globex"]), ("only", ["globex"])):
+        await store.put(api_key_key(name), msgspec.json.encode(api_key(name, None, "*", orgs=orgs)))
+    last = await admin.put("/orgs/globex/config/x", json={"value": 1})
+
+    async def known() -> bool:
+        return {"both", "only"} <= {key["id"] for key in (await admin.get("/keys")).json()["keys"]}
+
+    await eventually(known, within=20)
+    assert last.status_code == 200
+    assert (await admin.delete("/orgs/globex", headers={"If-Match": '"999"'})).status_code == 412
+    assert (await admin.delete("/orgs/globex")).status_code == 204
+    directory = await Directory().follow(store)
+    both = directory.api_key("both")
+    assert both is not None
+    assert (both.reach, directory.api_key("only")) == (frozenset({"acme"}), None)

@@ -78,6 +78,10 @@ class ChangesBy:
         self._changes, self._directory = changes, changes.directory
         self._audit, self._condition = audit, condition
 
+    def check(self, key: str) -> None:
+        """Raises `PreconditionFailed` when an entry is not as the caller demands, before anything is changed."""
+        self._condition.check(self._directory.revisions.get(key))
+
     def unconditional(self) -> "ChangesBy":
         """The same for further entries of the same request: its condition is about the first one."""
         return ChangesBy(self._changes, self._audit, NO_CONDITION)
@@ -90,7 +94,7 @@ class ChangesBy:
         if expect is None:
             await self._move(key, lambda: entry)
             return
-        self._condition.check(self._directory.revisions.get(key))
+        self.check(key)
         await self._write(key, entry, expect, new_execution_id())
 
     async def change(self, key: str, known: Callable[[], _T | None], changed: Callable[[_T | None], _T]) -> _T:

@@ -135,9 +135,12 @@ class OrganisationDoors:
         principal.everywhere().require(MANAGE_ORGS)
         await self._check_idle(org)
         changes = changes_by(request, self._parts)
-        await changes.delete(org_key(org))
-        rest, keys = changes.unconditional(), iter(self._directory.belongings(org))
+        changes.check(org_key(org))
+        rest = changes.unconditional()
+        # First the keys that act elsewhere too: nothing would tell another try of them once the organisation is gone.
         await self._take_from_keys(rest, org)
+        await changes.delete(org_key(org))
+        keys = iter(self._directory.belongings(org))
 
         async def remove() -> None:
             for key in keys:
