@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import httpx
@@ -221,6 +223,29 @@ async def test_reload_takes_over_a_changed_workflow(engine: Engine) -> None:
     await eventually(changed, within=20)
     assert "sync_interval: always" in (engine.data / "nats.conf").read_text()
     assert len(json.loads((engine.data / "runlane.json").read_text())["services"]) == 6
+
+
+def test_each_service_has_a_health_port_of_its_own(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They all took RUNLANE_HEALTH_PORT itself, and only the first of them could start."""
+    first = consecutive_ports(3)
+    monkeypatch.setenv("RUNLANE_HEALTH_PORT", str(first))
+    engine.start()
+
+    shown = [httpx.get(f"http://127.0.0.1:{port}/metrics").text for port in range(first, first + 3)]
+
+    assert "runlane_recorder_lag_events" in shown[0]
+    assert "runlane_scheduler_schedules" in shown[1]
+    assert "runlane_executions_running" in shown[2]
+
+
+def consecutive_ports(count: int) -> int:
+    """The first of so many that nobody listens on at this moment."""
+    while True:
+        first = free_port()
+        with suppress(OSError), ExitStack() as held:
+            for port in range(first, first + count):
+                held.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
 
 
 def test_a_service_that_cannot_start_is_named_and_nothing_is_left_running(engine: Engine) -> None:

@@ -59,15 +59,15 @@ class Engine:
         self._environment = self._make_environment()
         self._running = False
 
-        def service(name: str, kind: str) -> Service:
-            return Service(self._spec(name, kind), tell, self._write_state, RestartPauses())
+        def service(name: str, kind: str, place: int | None = None) -> Service:
+            return Service(self._spec(name, kind, place), tell, self._write_state, RestartPauses())
 
         self._broker = Service(self._broker_spec(), tell, self._write_state, RestartPauses())
-        self._recorder = service("recorder", "recorder")
-        self._scheduler = service("scheduler", "scheduler")
+        self._recorder = service("recorder", "recorder", 0)
+        self._scheduler = service("scheduler", "scheduler", 1)
         self._gateway = service("gateway", "gateway")
-        names = [f"executor-{number}" for number in range(1, options.executors + 1)]
-        self._executors = [service(name, "executor") for name in names]
+        numbers = range(1, options.executors + 1)
+        self._executors = [service(f"executor-{number}", "executor", 1 + number) for number in numbers]
 
     @property
     def services(self) -> list[Service]:
@@ -122,13 +122,16 @@ class Engine:
             ready=self._nats.answers,
         )
 
-    def _spec(self, name: str, kind: str) -> ServiceSpec:
+    def _spec(self, name: str, kind: str, place: int | None) -> ServiceSpec:
+        """`place`: how far after `health_port` its own is; None where it needs none."""
+        first = self._settings.health_port
+        port = 0 if place is None or not first else first + place
         return ServiceSpec(
             name=name,
             # -P: a file of the current directory must not be taken for a module of ours or of the standard library.
             command=(sys.executable, "-P", "-m", "runlane_cli.serve", kind),
             log=self._data.log(name),
-            environment=self._environment,
+            environment={**self._environment, "RUNLANE_HEALTH_PORT": str(port)},
             stop_seconds=self._settings.drain_grace + _LAST_WORDS_SECONDS,
         )
 

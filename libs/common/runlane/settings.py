@@ -62,7 +62,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     queue_max_bytes: int = 4 * 1024**3
     durability: Literal["fsync", "buffered"] = "buffered"
 
-    #: Where a service other than the gateway answers /healthz, /readyz and /metrics; 0 means nowhere.
+    #: Where a service other than the gateway answers /healthz, /readyz and /metrics; 0 means nowhere. `runlane up`
+    #: counts on from it: recorder, scheduler, executor-1, executor-2, …
     health_port: int = 0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "json", "text"] = "auto"
