@@ -1,6 +1,7 @@
 """Who gets in, what bad input gets, and the doors of the directory."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from runlane.contracts.directory import ImportFailure, secret_context
 from runlane.contracts.records import Tick
 from runlane.directory import api_key_key, failure_key
 from runlane_gateway.gate import OPEN
+from tests.support.documents import ROOT
 from tests.support.eventually import eventually
 from tests.support.gateway_bus import Executor, Gateway, api_key
 
@@ -471,3 +473,19 @@ async def test_draining_finishes_what_waits_and_takes_nothing_new(
 async def _refuses(idle: httpx.AsyncClient) -> bool:
     answer = await idle.post("/workflows/slow", json={})
     return answer.status_code == 503
+
+
+async def test_http_md_names_exactly_the_routes(gateway: Gateway) -> None:
+    page = (ROOT / "docs" / "reference" / "http.md").read_text()
+    told = re.findall(r"^### `([A-Z]+) (/[^`?]*)`$", page, re.M)
+
+    async with gateway.client(None) as nobody:
+        there = set(await described(nobody))
+
+    missing, gone = sorted(there - set(told)), sorted(set(told) - there)
+    assert not missing, (
+        f"docs/reference/http.md: add a section '### `{missing[0][0]} {missing[0][1]}`' that says what it takes, what "
+        f"it answers with which status and which permission it needs; without one are {missing}"
+    )
+    assert not gone, f"docs/reference/http.md: these routes are not there (any more): {gone}"
+    assert len(told) == len(there), "docs/reference/http.md: a route stands there twice"

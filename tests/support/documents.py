@@ -1,0 +1,36 @@
+"""What our documents show: fenced blocks of code. Used by the tests that hold the documents true."""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+#: Every document for users; decisions are history and may name what is gone.
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "bench" / "README.md",
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "adr"),
+]
+
+_BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S)
+
+
+class Block(NamedTuple):
+    """A fenced block of a document; `place` is `README.md:12`."""
+
+    place: str
+    text: str
+
+
+def blocks(*languages: str, documents: list[Path] | None = None) -> list[Block]:
+    """All blocks in one of these languages."""
+    found = []
+    for document in DOCUMENTS if documents is None else documents:
+        text = document.read_text(encoding="utf-8")
+        for match in _BLOCK.finditer(text):
+            if match["language"] in languages:
+                line = text.count("\n", 0, match.start()) + 1
+                found.append(Block(f"{document.relative_to(ROOT).as_posix()}:{line}", match["text"]))
+    return found
