@@ -55,7 +55,8 @@ def test_hello_refuses_to_greet_too_often() -> None:
 _README = """\
 # Workflows
 
-    pip install runlane pytest
+In an environment that has `runlane` and `pytest`:
+
     pytest                                        # test the workflows
     runlane up --reload                           # run the engine; it prints its URL and an API key
     runlane run hello --param name=Ada            # in another terminal, in this directory
