@@ -54,7 +54,7 @@ def test_settings_md_names_exactly_the_settings_with_their_defaults() -> None:
 def written(default: object) -> str:
     """A default as the table shows it, which is as one would set it."""
     match default:
-        case None:
+        case None | "":
             return "unset"
         case bool():
             return str(default).lower()
