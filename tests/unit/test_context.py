@@ -1,10 +1,14 @@
 """The Context as a workflow sees it, over memory."""
 
 import asyncio
+from typing import Any
 
+import msgspec
 import pytest
 
 from runlane import ConfigurationError, Context, SerializationError, ValidationError, workflow
+from runlane.context import MAX_SHOWN_BYTES
+from runlane.contracts.messages import TraceEntry
 from runlane.errors import ResultTooLarge
 from runlane.testing import FakeContext
 
@@ -137,3 +141,48 @@ async def test_log_data_beyond_the_cap_is_counted_instead_of_kept() -> None:
     kept = len(context.logs)
     assert 100 < kept < 300
     assert context._memory.entries[-1].count == 300 - kept  # type: ignore[union-attr]
+
+
+async def test_names_and_calls_of_the_wrong_type_make_entries_that_can_be_read() -> None:
+    """An entry that nobody could decode used to keep its execution out of the records, and the next claim from it."""
+    context = FakeContext()
+    odd: Any = 17
+    context.save_checkpoint(odd, {"a": 1})
+    context.save_checkpoint("\ud800", "\ud800")
+    context.set_variable(odd, 1)
+    context.progress(5, odd)
+    context._track_integration_call("x", "GET", "/a", "200", 1.5, None)  # type: ignore[arg-type]
+    context._track_integration_call(None, b"G", odd, None, -5, ValueError("x"))  # type: ignore[arg-type]
+    context._track_integration_call("x", "GET", "\ud800", 10**30, float("nan"), "\ud800")  # type: ignore[arg-type]
+    await context.step(odd, lambda: 1)
+
+    entries = context._memory.entries
+    assert msgspec.json.decode(msgspec.json.encode(entries), type=list[TraceEntry]) == entries
+    assert (context.get_checkpoint(odd), context.get_variable(odd)) == ({"a": 1}, 1)
+    assert [call.status_code for call in context.calls] == [200, None, 999]
+
+
+async def test_a_secret_in_a_name_is_masked_and_the_value_is_found_again() -> None:
+    context = FakeContext(secrets={"api_key": "very-secret-value"})
+    secret = await context.get_secret("api_key")
+    context.save_checkpoint(f"for {secret}", 1)
+    context.set_variable(f"for {secret}", 2)
+    await context.step(f"for {secret}", lambda: 3)
+    context._track_integration_call(f"{secret}", f"{secret}", "/", 200, 1)
+
+    assert b"very-secret-value" not in msgspec.json.encode(context._memory.entries)
+    assert (context.get_checkpoint(f"for {secret}"), context.get_variable(f"for {secret}")) == (1, 2)
+    assert context.variables == {"for [REDACTED]": 2}
+
+
+async def test_a_record_is_bounded_and_what_it_leaves_out_is_kept_for_resume() -> None:
+    context = FakeContext()
+    value = ["x" * 900] * 60
+    for n in range(300):
+        context.save_checkpoint(f"c{n}", value)
+    context.set_variable("v", value)
+
+    assert len(msgspec.json.encode(context._memory.entries)) < MAX_SHOWN_BYTES + 1024 * 1024
+    assert context.checkpoints["c299"] == {"truncated": "the record is full"}
+    assert context.get_checkpoint("c299") == value
+    assert context.get_variable("v") == value

@@ -225,3 +225,9 @@ def test_a_digest_knows_its_data_its_context_and_retired_keys() -> None:
     assert not new.is_digest(digest, b"data", "other")
     assert not Sealer(b"n" * 32).is_digest(digest, b"data", "context")
     assert digest != hashlib.sha256(b"data").hexdigest()
+
+
+def test_an_authors_own_kind_of_validation_error_is_answered_like_one() -> None:
+    answer = failure_answer("x", Failure("Duplicate", "there is one", {"field": "email"}, kind="ValidationError"))
+    assert answer.status_code == 400
+    assert msgspec.json.decode(answer.body)["error"] == "Duplicate"

@@ -32,6 +32,7 @@ from runlane.errors import ConfigurationError, ResultTooLarge, ValidationError
 from runlane.ports import Runtime
 from runlane.redaction import Redactor
 from runlane.registry import integration as integration_class
+from runlane.threads import in_thread
 
 T = TypeVar("T")
 
@@ -42,6 +43,12 @@ MAX_CALLS = 10_000
 
 #: What a step's result, a checkpoint or a variable may take as JSON: it has to fit into one message.
 MAX_KEPT_BYTES = 512 * 1024
+
+_LONGEST_MS = 7 * 86_400_000
+
+#: What a run's step results, checkpoints and variables may take in the record; resume has what is beyond all the same.
+MAX_SHOWN_BYTES = 8 * 1024 * 1024
+_FULL = b'{"truncated":"the record is full"}'
 
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
@@ -97,6 +104,7 @@ class Context:
         self._counts: dict[str, int] = {}
         self._dropped: dict[str, int] = {}
         self._log_bytes = 0
+        self._shown_bytes = 0
         self._step_uses: dict[str, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.get_ident()
@@ -207,7 +215,7 @@ class Context:
             return _Nothing()
         self._counts["log"] = self._counts.get("log", 0) + 1
         shown = None if data is None else Raw(self._redactor.sanitized(data).json)
-        text = self._short(str(message))
+        text = self._short(message)
         self._log_bytes += len(text) + len(shown or b"")
         return self._trace(LogEntry(at=self._clock.now(), level=level, message=text, data=shown))
 
@@ -217,31 +225,33 @@ class Context:
         Raises `ResultTooLarge` beyond `MAX_KEPT_BYTES` of JSON, as `set_variable` and `step` do. A secret in its name
         is masked, as in theirs.
         """
-        name = self._redactor.text(name)
+        name = self._name(name)
         kept = self._redactor.sanitized(data)
         _check_kept(f"checkpoint {name!r}", kept.true_json)
         self._journal.checkpoints[name] = kept.true_json
-        entry = CheckpointEntry(at=self._clock.now(), name=name, data=Raw(kept.json))
-        return self._trace(entry, kept.true_json if kept.changed else None)
+        shown = self._shown(kept.json)
+        entry = CheckpointEntry(at=self._clock.now(), name=name, data=Raw(shown))
+        return self._trace(entry, None if shown is kept.true_json else kept.true_json)
 
     def get_checkpoint(self, name: str, default: Any = None) -> Any:
         """What was last saved under `name`, by this run or an earlier one of the same execution."""
-        stored = self._journal.checkpoints.get(self._redactor.text(name))
+        stored = self._journal.checkpoints.get(self._name(name))
         return default if stored is None else msgspec.json.decode(stored)
 
     def set_variable(self, key: str, value: Any) -> Awaitable[None]:
         """Keep a value that survives a crash or a retry of this execution."""
-        key = self._redactor.text(key)
+        key = self._name(key)
         kept = self._redactor.sanitized({key: value})
         _check_kept(f"variable {key!r}", kept.true_json)
         self._variables[key] = value
-        shown = msgspec.json.decode(kept.json, type=dict[str, Raw]) if kept.json.startswith(b"{") else {}
-        entry = VariableEntry(at=self._clock.now(), name=key, value=shown.get(key, Raw(kept.json)))
-        true = self._redactor.sanitized(value).true_json if kept.changed else None
+        shown = self._shown(kept.json)
+        values = msgspec.json.decode(shown, type=dict[str, Raw]) if shown.startswith(b"{") else {}
+        entry = VariableEntry(at=self._clock.now(), name=key, value=values.get(key, Raw(shown)))
+        true = None if shown is kept.true_json else self._redactor.sanitized(value).true_json
         return self._trace(entry, true)
 
     def get_variable(self, key: str, default: Any = None) -> Any:
-        return self._variables.get(self._redactor.text(key), default)
+        return self._variables.get(self._name(key), default)
 
     def progress(self, percent: float, message: str | None = None) -> Awaitable[None]:
         """Say how far it is, 0 to 100."""
@@ -262,12 +272,13 @@ class Context:
             self._drop("call")
         else:
             self._counts["call"] = self._counts.get("call", 0) + 1
+            duration_ms = _whole(duration_ms, most=_LONGEST_MS) or 0
             entry = CallEntry(
                 at=self._clock.now() - timedelta(milliseconds=duration_ms),
-                integration=integration,
-                method=method,
+                integration=self._short(integration),
+                method=self._short(method),
                 endpoint=self._short(endpoint),
-                status_code=status_code,
+                status_code=_whole(status_code, most=999),
                 duration_ms=duration_ms,
                 success=error is None,
                 error=None if error is None else self._short(error),
@@ -286,7 +297,7 @@ class Context:
         Async functions are awaited, plain ones run in a thread. The result must be JSON; what comes back is what was
         stored. Names may repeat (in a loop): each use counts on its own, so keep their order the same from run to run.
         """
-        key = self._step_key(self._redactor.text(name))
+        key = self._step_key(name)
         stored = self._journal.steps.get(key)
         if stored is None:
             stored = await self._run_step(key, function, args, kwargs)
@@ -299,16 +310,17 @@ class Context:
         if inspect.iscoroutinefunction(function):
             result = await function(*args, **kwargs)
         else:
-            result = await asyncio.to_thread(function, *args, **kwargs)
+            result = await in_thread(function, *args, **kwargs)
             if inspect.isawaitable(result):
                 result = await result
         self._redactor.redacted(result)  # raises SerializationError where it could not be given back later
         kept = self._redactor.sanitized(result)
         _check_kept(f"result of step {key!r}", kept.true_json)
         duration = int((self._clock.monotonic() - began) * 1000)
-        entry = StepEntry(at=at, key=key, result=Raw(kept.json), duration_ms=duration)
+        shown = self._shown(kept.json)
+        entry = StepEntry(at=at, key=key, result=Raw(shown), duration_ms=duration)
         self._journal.steps[key] = kept.true_json
-        await self._trace(entry, kept.true_json if kept.changed else None)
+        await self._trace(entry, None if shown is kept.true_json else kept.true_json)
         return kept.true_json
 
     async def sleep(self, seconds: float) -> None:
@@ -368,18 +380,36 @@ class Context:
         """Have later runs mask it too: they may get it back from a step, and never read the secret itself."""
         if value not in self._kept_secrets and not self._learning_parameters:
             self._kept_secrets.add(value)
-            self._trace(SecretEntry(at=self._clock.now(), name=self._redactor.text(name)), value.encode())
+            self._trace(SecretEntry(at=self._clock.now(), name=self._name(name)), value.encode())
+
+    def _shown(self, json: bytes) -> bytes:
+        """What the record shows of a value that is kept for resume; a note once it shows as much as it may."""
+        self._shown_bytes += len(json)
+        return json if self._shown_bytes <= MAX_SHOWN_BYTES else _FULL
 
     def _drop(self, what: str) -> None:
         self._dropped[what] = self._dropped.get(what, 0) + 1
 
+    def _name(self, name: object) -> str:
+        """A name as the record shows it. What was stored is found again by the same: a name may hold a secret too."""
+        return self._short(name)
+
     def _step_key(self, name: str) -> str:
+        name = self._name(name)
         self._step_uses[name] = uses = self._step_uses.get(name, 0) + 1
         return name if uses == 1 else f"{name}#{uses}"
 
-    def _short(self, text: str) -> str:
-        shown: str = msgspec.json.decode(self._redactor.sanitized(text).json)
+    def _short(self, text: object) -> str:
+        shown: str = msgspec.json.decode(self._redactor.sanitized(str(text)).json)
         return shown
+
+
+def _whole(value: object, most: int) -> int | None:
+    """A whole number from 0 to `most`, of whatever an author's own integration hands over; None where it is none."""
+    try:
+        return min(max(0, int(value)), most)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def _check_kept(what: str, json: bytes) -> None:

@@ -135,6 +135,8 @@ class TimeoutError(WorkflowException):
     ) -> None:
         if message is None and timeout_seconds is not None:
             message = f"Workflow exceeded timeout of {timeout_seconds:g} seconds"
+        if timeout_seconds is not None and timeout_seconds == int(timeout_seconds):
+            timeout_seconds = int(timeout_seconds)  # 300, as SPEC §2 shows it, not 300.0
         known = {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
         super().__init__(message, details={**known, **(details or {})})
         self.timeout_seconds = timeout_seconds

@@ -17,9 +17,11 @@ import msgspec
 import uvloop
 
 from runlane.contracts.directory import ImportFailure
+from runlane.contracts.messages import Failure
+from runlane.errors import WorkflowNotFound
 from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec
-from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
+from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Raised, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
 from runlane_executor.vendor_calls import VendorCalls
@@ -70,6 +72,13 @@ def _described(failure: ImportFailure) -> ImportFailure:
     return msgspec.structs.replace(failure, traceback=failure.traceback[-20_000:])
 
 
+def _not_here(frame: Run) -> Raised:
+    """The workflow's file has changed since the executor last looked, and no longer holds it."""
+    problem = WorkflowNotFound(f"The workflow {frame.identity.workflow!r} is no longer in its file.")
+    failure = Failure(problem.code, problem.message)
+    return Raised(frame.identity.execution_id, failure, problem.retryable, [problem.code])
+
+
 class _Child:
     """Dispatches frames to the executions in this process."""
 
@@ -109,4 +118,10 @@ class _Child:
         task.add_done_callback(lambda _: self._running.pop(execution_id, None))
 
     async def _finish(self, frame: Run, runtime: PipeRuntime) -> None:
-        self.pipe.send(await run(self._workflows[frame.identity.workflow], frame, runtime))
+        spec = self._workflows.get(frame.identity.workflow)
+        if spec is None:
+            self.pipe.send(_not_here(frame))
+            return
+        outcome = await run(spec, frame, runtime)
+        runtime.over = True
+        self.pipe.send(outcome)

@@ -11,9 +11,13 @@ from runlane.contracts.messages import Failure
 from runlane.errors import InternalServerError, WorkflowException
 from runlane.ports import Suspend
 from runlane.redaction import Redactor
+from runlane.threads import in_thread
 from runlane.workflow import WorkflowSpec
 from runlane_executor.frames import Outcome, Paused, Raised, Returned, Run, Stopped
 from runlane_executor.runtime import PipeRuntime
+
+_LONGEST_MESSAGE = 2_000
+_LONGEST_TRACEBACK = 20_000
 
 
 async def run(spec: WorkflowSpec, frame: Run, runtime: PipeRuntime) -> Outcome:
@@ -44,16 +48,16 @@ async def _outcome(spec: WorkflowSpec, parameters: bytes, context: Context, runt
         if runtime.stopping:
             return Stopped(execution_id)
         return _raised(execution_id, RuntimeError("the workflow cancelled itself"), context.redactor)
-    except (KeyboardInterrupt, SystemExit) as end:
-        return _raised(execution_id, RuntimeError(f"the workflow raised {type(end).__name__}"), context.redactor)
     except Exception as error:
         return _raised(execution_id, error, context.redactor)
+    except BaseException as end:  # SystemExit and the like end the run, not the process
+        return _raised(execution_id, RuntimeError(f"the workflow raised {type(end).__name__}"), context.redactor)
 
 
 async def _invoke(spec: WorkflowSpec, context: Context, arguments: dict[str, Any], runtime: PipeRuntime) -> Any:
     if spec.is_async:
         return await spec.function(context, **arguments)
-    thread = asyncio.ensure_future(asyncio.to_thread(spec.function, context, **arguments))
+    thread = asyncio.ensure_future(in_thread(spec.function, context, **arguments))
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:
@@ -65,17 +69,43 @@ async def _invoke(spec: WorkflowSpec, context: Context, arguments: dict[str, Any
 
 def _raised(execution_id: str, error: BaseException, redactor: Redactor) -> Raised:
     names = [cls.__name__ for cls in type(error).__mro__ if issubclass(cls, Exception) and cls is not Exception]
-    if isinstance(error, WorkflowException):
-        details = msgspec.json.decode(redactor.sanitized(error.details).json)
-        failure = Failure(error.code, redactor.text(error.message), details if isinstance(details, dict) else {})
-        return Raised(execution_id, failure, error.retryable, names)
+    try:
+        if isinstance(error, WorkflowException):
+            return Raised(execution_id, _failure(error, redactor), bool(error.retryable), names)
+    except Exception as problem:  # an author's class that does not call `super().__init__`, say
+        error = RuntimeError(f"{type(error).__name__} cannot be described: {problem!r}")
     hidden = InternalServerError()
     internal = {
         "type": type(error).__name__,
-        "message": redactor.text(str(error))[:2000],
-        "traceback": redactor.text("".join(traceback.format_exception(error)))[-20_000:],
+        "message": _text(error, redactor)[:_LONGEST_MESSAGE],
+        "traceback": _text("".join(traceback.format_exception(error)), redactor)[-_LONGEST_TRACEBACK:],
     }
     return Raised(execution_id, Failure(hidden.code, hidden.message, internal=internal), True, names)
+
+
+def _failure(error: WorkflowException, redactor: Redactor) -> Failure:
+    details = msgspec.json.decode(redactor.sanitized(error.details).json)
+    return Failure(
+        error=_text(error.code, redactor),
+        message=_text(error.message, redactor)[:_LONGEST_MESSAGE],
+        details=details if isinstance(details, dict) else {},
+        kind=_kind(error),
+    )
+
+
+def _kind(error: WorkflowException) -> str | None:
+    """The name of the engine's own error that an author's is a kind of, None for the engine's own."""
+    own = next(cls for cls in type(error).__mro__ if cls.__module__ == WorkflowException.__module__)
+    return None if own is type(error) else own.__name__
+
+
+def _text(value: object, redactor: Redactor) -> str:
+    """What an author's error says, as text that can be stored, whatever it is made of."""
+    try:
+        text = str(value)
+    except Exception as problem:
+        text = f"({type(value).__name__} cannot be shown: its text raises {type(problem).__name__})"
+    return redactor.text(text).encode("utf-8", "replace").decode()
 
 
 async def _close(context: Context) -> None:

@@ -56,9 +56,12 @@ class PipeRuntime:
         self._number = 0
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
         self.stopping = False
+        self.over = False
         self.suspended: Suspend | None = None
 
     def trace(self, entry: TraceEntry, true_value: bytes | None = None) -> Awaitable[None]:
+        if self.over:
+            return _Ignored()  # a task that the workflow left behind: its record is closed, and may be another run's
         self._number += 1
         self._pipe.send(Trace(self._execution_id, self._number, _encode(entry), true_value))
         return _Kept(self, self._number)
@@ -106,3 +109,8 @@ class _Kept:
 
     def __await__(self) -> Generator[Any, None, None]:
         return self._runtime.until_kept(self._number).__await__()
+
+
+class _Ignored:
+    def __await__(self) -> Generator[Any, None, None]:
+        yield from ()

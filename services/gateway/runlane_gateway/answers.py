@@ -125,7 +125,7 @@ def failure_answer(execution_id: str, failure: Failure) -> Answer:
         message=failure.message,
         details=failure.details,
     )
-    return answer(envelope, _STATUS_OF_FAILURE.get(failure.error, 500))
+    return answer(envelope, _STATUS_OF_FAILURE.get(failure.kind or failure.error, 500))
 
 
 def _status_of(problem: Exception) -> int | None:

@@ -31,13 +31,15 @@ class Caller(Struct, frozen=True, omit_defaults=True):
 class Failure(Struct, frozen=True, omit_defaults=True):
     """Why an execution failed: what the client may see, and what only operators may.
 
-    `internal` is None unless the error was unexpected; then `{"type", "message", "traceback"}`, redacted.
+    `internal` is None unless the error was unexpected; then `{"type", "message", "traceback"}`, redacted. `kind`: the error
+    of SPEC §2 that an author's own class derives from.
     """
 
     error: str
     message: str
     details: dict[str, Any] = field(default_factory=dict)
     internal: dict[str, str] | None = None
+    kind: str | None = None
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
