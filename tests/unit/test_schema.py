@@ -332,3 +332,20 @@ def test_a_signature_that_json_cannot_fill_is_refused(function: Callable[..., An
         read_signature(function)
     assert caught.value.argument == argument
     assert caught.value.reason
+
+
+def test_a_whole_number_written_with_a_point_fits_an_integer_as_the_schema_says() -> None:
+    class Model(pydantic.BaseModel):
+        age: int
+
+    def function(context: Any, n: int, ns: list[int], model: Model, x: float = 0.0, free: Any = None) -> None: ...
+
+    signature = read_signature(function)
+    given = {"n": 1.0, "ns": [1, 2.0], "model": {"age": 3.0}, "x": 2, "free": 1.0}
+
+    assert jsonschema_rs.validator_for(signature.schema).is_valid(given)
+    bound = signature.bind(given)
+    assert (bound["n"], bound["ns"], bound["model"].age, bound["free"]) == (1, [1, 2], 3, 1.0)
+    assert type(bound["n"]) is int
+    with pytest.raises(ValidationError):
+        signature.bind({**given, "n": 1.5})

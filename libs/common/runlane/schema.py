@@ -59,6 +59,16 @@ class Parameter(Struct, frozen=True):
         if self.annotation is Any:
             return value
         try:
+            return self._convert(value)
+        except ValidationError:
+            # JSON Schema, and so the gateway, takes 1.0 for an integer.
+            whole = _with_whole_numbers(value)
+            if whole is value:
+                raise
+            return self._convert(whole)
+
+    def _convert(self, value: Any) -> Any:
+        try:
             if self.adapter is not None:
                 return self.adapter.validate_json(msgspec.json.encode(value), strict=True)
             return msgspec.convert(value, self.annotation, str_keys=True)
@@ -249,6 +259,19 @@ def _member_types(part: Any) -> Iterator[Any]:
         dataclasses.is_dataclass(origin) or typing.is_typeddict(origin) or issubclass(origin, tuple)
     ):
         yield from typing.get_type_hints(origin, include_extras=True).values()
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    """The same with 1.0 as 1; the very object where there is no such number."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, list):
+        items = [_with_whole_numbers(item) for item in value]
+        return value if all(one is other for one, other in zip(items, value, strict=True)) else items
+    if isinstance(value, dict):
+        members = {name: _with_whole_numbers(item) for name, item in value.items()}
+        return value if all(members[name] is item for name, item in value.items()) else members
+    return value
 
 
 def _refused_by_msgspec(parameter: str, message: str) -> ValidationError:
