@@ -31,8 +31,8 @@ class Caller(Struct, frozen=True, omit_defaults=True):
 class Failure(Struct, frozen=True, omit_defaults=True):
     """Why an execution failed: what the client may see, and what only operators may.
 
-    `internal` is None unless the error was unexpected; then `{"type", "message", "traceback"}`, redacted. `kind`: the error
-    of SPEC §2 that an author's own class derives from.
+    `internal` is None unless the error was unexpected; then `{"type", "message", "traceback"}`, redacted. `kind` names
+    the error of SPEC §2 that an author's own class derives from.
     """
 
     error: str
