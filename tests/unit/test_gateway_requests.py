@@ -142,6 +142,8 @@ STATUS = {
     "UnsupportedMediaType": 415,
     "UnprocessableRequest": 422,
     "TooManyRequests": 429,
+    "RequestTimeout": 408,
+    "HeadersTooLarge": 431,
     "BusUnavailable": 503,
     "StorageFull": 503,
     "StoreUnavailable": 503,

@@ -16,7 +16,8 @@ RunlaneError                     code, message, details
 ├── DefinitionError              a @workflow that cannot be accepted; raised at import
 ├── RequestError                 a door refuses a request
 │   ├── Unauthorized, Forbidden, NotFound, MethodNotAllowed, Conflict, PreconditionFailed, NotAcceptable
-│   └── BadRequest, PayloadTooLarge, UnsupportedMediaType, UnprocessableRequest, TooManyRequests
+│   ├── BadRequest, PayloadTooLarge, UnsupportedMediaType, UnprocessableRequest, TooManyRequests
+│   └── RequestTimeout, HeadersTooLarge
 └── InfrastructureError          a part of the engine cannot answer now; try again
     ├── BusUnavailable           NATS away, or no acknowledgement in time
     │   └── StorageFull          the stream takes no more
@@ -38,6 +39,7 @@ __all__ = [
     "DefinitionError",
     "ExecutorLost",
     "Forbidden",
+    "HeadersTooLarge",
     "InfrastructureError",
     "IntegrationError",
     "InternalServerError",
@@ -49,6 +51,7 @@ __all__ = [
     "PermissionError",
     "PreconditionFailed",
     "RequestError",
+    "RequestTimeout",
     "ResultTooLarge",
     "RunlaneError",
     "SealBroken",
@@ -253,6 +256,14 @@ class UnprocessableRequest(RequestError):
 
 class TooManyRequests(RequestError):
     """Too many requests; slow down."""
+
+
+class RequestTimeout(RequestError):
+    """The request did not arrive in time."""
+
+
+class HeadersTooLarge(RequestError):
+    """The headers are too large."""
 
 
 # --- what may work a moment later ------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from runlane.errors import (
     BadRequest,
     Conflict,
     Forbidden,
+    HeadersTooLarge,
     InfrastructureError,
     MessageTooLarge,
     MethodNotAllowed,
@@ -23,6 +24,7 @@ from runlane.errors import (
     PayloadTooLarge,
     PermissionError,
     PreconditionFailed,
+    RequestTimeout,
     RunlaneError,
     SealBroken,
     TooManyRequests,
@@ -49,6 +51,7 @@ _STATUS_OF: dict[type[RunlaneError], int] = {
     WorkflowNotFound: 404,
     MethodNotAllowed: 405,
     NotAcceptable: 406,
+    RequestTimeout: 408,
     Conflict: 409,
     PreconditionFailed: 412,
     PayloadTooLarge: 413,
@@ -56,6 +59,7 @@ _STATUS_OF: dict[type[RunlaneError], int] = {
     UnsupportedMediaType: 415,
     UnprocessableRequest: 422,
     TooManyRequests: 429,
+    HeadersTooLarge: 431,
     InfrastructureError: 503,
 }
 

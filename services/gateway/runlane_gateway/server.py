@@ -10,11 +10,11 @@ import uvicorn
 from runlane.errors import ConfigurationError
 from runlane.settings import Settings
 
+from .connection import Connection
 from .gate import Gate
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
-_MOST_CONNECTIONS = 10_000
 _CLOSE_SECONDS = 2
 
 
@@ -59,7 +59,7 @@ class GatewayRoom:
             uvicorn.Config(
                 gate,
                 loop="none",
-                http="httptools",
+                http=Connection,
                 ws="none",
                 lifespan="off",
                 access_log=False,
@@ -67,7 +67,6 @@ class GatewayRoom:
                 server_header=False,
                 proxy_headers=False,
                 backlog=_BACKLOG,
-                limit_concurrency=_MOST_CONNECTIONS,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=_CLOSE_SECONDS,
             )
