@@ -22,6 +22,7 @@ from runlane.errors import WorkflowNotFound
 from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec
 from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Raised, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
+from runlane_executor.leash import end_with_parent
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
 from runlane_executor.vendor_calls import VendorCalls
@@ -33,6 +34,7 @@ def child_main(pipe: socket.socket, root: str, origin: str, allowed_hosts: froze
     """Import the workflows under `root`, say so, and run what comes until the pipe ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for the supervisor
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # code that does not end when asked is ended by this
+    end_with_parent()
     _end_with_the_intake(pipe)
     found = discover(Path(root), origin)
     uvloop.run(_serve(pipe, found, VendorCalls(allowed_hosts)))

@@ -89,7 +89,7 @@ class Children:
     async def start(self) -> None:
         """Start the first generation and return when its code is loaded."""
         _forget_main()
-        self._context.set_forkserver_preload(["runlane_executor.child"])
+        self._context.set_forkserver_preload(["runlane_executor.fork_server"])
         await self.reload()
 
     async def reload(self) -> None:
