@@ -12,6 +12,7 @@ from runlane.directory import Directory
 from runlane.service import serve
 from runlane.settings import Settings
 
+from .accept import PUBLISH_SECONDS
 from .doors import build
 from .late_store import late_store
 from .parts import Parts, assemble
@@ -25,7 +26,7 @@ async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
         open_bus(settings, name="gateway") as bus,
         late_store(lambda: open_record_store(settings.record_store_url)) as store,
     ):
-        directory_store = NatsDirectoryStore(bus)
+        directory_store = NatsDirectoryStore(bus, PUBLISH_SECONDS)
         directory = await Directory().follow(directory_store)
         clock = SystemClock()
         with open_secrets(settings, directory, settings.sealer(), clock) as secrets:

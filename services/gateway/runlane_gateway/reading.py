@@ -35,6 +35,11 @@ class Records:
 
     async def get(self, org: str, execution_id: str) -> Record:
         """The record as of now. Raises `NotFound`; `StoreUnavailable` or `BusUnavailable` where that cannot be told."""
+        if not self._floor_is_recent():
+            # What has finished stays as it is, whatever the broker would say, and even when it says nothing.
+            record, no_store = await self._stored(org, execution_id)
+            if record is not None and record.finished:
+                return record
         # The floor comes first: what it covers was in the store before the store is asked.
         floor, no_bus = await self._recent_floor()
         record, no_store = await self._stored(org, execution_id)
@@ -115,9 +120,12 @@ class Records:
             record = fold(record, stored.sequence, decode_event(stored.payload))
         return record
 
+    def _floor_is_recent(self) -> bool:
+        return self._clock.monotonic() - self._floor_at < _FLOOR_AGE_SECONDS
+
     async def _recent_floor(self) -> tuple[int, BusUnavailable | None]:
         """The sequence up to which the recorder has stored everything; an older answer is only a lower one."""
-        if self._clock.monotonic() - self._floor_at < _FLOOR_AGE_SECONDS:
+        if self._floor_is_recent():
             return self._floor, None
         if self._asking_floor is None:
             self._asking_floor = asyncio.create_task(self._ask_floor())

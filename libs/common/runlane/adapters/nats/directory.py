@@ -12,10 +12,10 @@ from runlane.errors import StateConflict
 
 
 class NatsDirectoryStore:
-    """See `ports.DirectoryStore`."""
+    """See `ports.DirectoryStore`. A change is tried for `patience` seconds."""
 
-    def __init__(self, bus: NatsBus) -> None:
-        self._bus = bus
+    def __init__(self, bus: NatsBus, patience: float = 5.0) -> None:
+        self._bus, self._patience = bus, patience
 
     async def put(self, key: str, value: bytes, *, expect: int | None = None) -> int:
         try:
@@ -40,7 +40,7 @@ class NatsDirectoryStore:
         headers["Nats-Msg-Id"] = uuid.uuid4().hex
         if expect is not None:
             headers["Nats-Expected-Last-Subject-Sequence"] = str(expect)
-        return await self._bus.publisher.store(DIRECTORY_PREFIX + key, value, headers, 5.0)
+        return await self._bus.publisher.store(DIRECTORY_PREFIX + key, value, headers, self._patience)
 
     async def watch(self, changed: Callable[[str, bytes | None, int], None]) -> None:
         loaded: asyncio.Future[None] = asyncio.get_running_loop().create_future()
