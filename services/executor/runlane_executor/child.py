@@ -22,6 +22,7 @@ from runlane.errors import WorkflowNotFound
 from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec
 from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Raised, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
+from runlane_executor import prints
 from runlane_executor.leash import end_with_parent
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
@@ -36,6 +37,7 @@ def child_main(pipe: socket.socket, root: str, origin: str, allowed_hosts: froze
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # code that does not end when asked is ended by this
     end_with_parent()
     _end_with_the_intake(pipe)
+    prints.take_over()
     found = discover(Path(root), origin)
     uvloop.run(_serve(pipe, found, VendorCalls(allowed_hosts)))
 

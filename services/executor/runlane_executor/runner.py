@@ -14,6 +14,7 @@ from runlane.redaction import Redactor
 from runlane.threads import in_thread
 from runlane.workflow import WorkflowSpec
 from runlane_executor.frames import Outcome, Paused, Raised, Returned, Run, Stopped
+from runlane_executor.prints import Printing
 from runlane_executor.runtime import PipeRuntime
 
 _LONGEST_MESSAGE = 2_000
@@ -25,9 +26,11 @@ async def run(spec: WorkflowSpec, frame: Run, runtime: PipeRuntime) -> Outcome:
     context = Context(frame.identity, runtime, frame.journal)
     context.bind_loop(asyncio.get_running_loop())
     execution_id = frame.identity.execution_id
+    printing = Printing(context)
     try:
         outcome = await _outcome(spec, frame.parameters, context, runtime)
     finally:
+        printing.close()
         await _close(context)
     return Stopped(execution_id) if runtime.stopping else outcome
 

@@ -12,6 +12,7 @@ from runlane.errors import ConfigurationError, IntegrationError
 from runlane.ports import Suspend, Vendors
 from runlane_executor.frames import Awaited, Pipe, SecretAnswer, SecretAsked, Trace
 from runlane_executor.vendor_calls import PipeVendors, VendorCalls
+from runlane_executor.prints import known_secrets
 
 #: Shorter sleeps are waited out in the slot: giving it up and coming back would cost more.
 _SHORT_SLEEP_SECONDS = 2.0
@@ -37,6 +38,8 @@ class Secrets:
         future = self._asked.pop(frame.call, None)
         if future is None or future.done():
             return
+        if frame.value is not None:
+            known_secrets.learn(frame.value)
         if frame.problem is None:
             future.set_result(frame.value)
         elif frame.again:
