@@ -246,3 +246,26 @@ async def test_what_was_taken_over_during_a_silence_is_stopped(intake: Intake, c
     )
     await intake.runs.check_claims()
     await eventually(lambda: not intake.runs.running)
+
+
+async def test_who_sleeps_past_the_limit_over_all_attempts_is_ended_at_it(intake: Intake, caller: Client) -> None:
+    request = caller.request("oversleeps", {})
+    await caller.submit(request)
+
+    ended = await caller.ended(request, within=30)
+
+    assert isinstance(ended, Failed)
+    assert (ended.data.failure.error, ended.data.failure.details) == ("TimeoutError", {"timeout_seconds": 3})
+
+
+async def test_a_timeout_names_the_limit_that_was_reached(intake: Intake, caller: Client) -> None:
+    request = caller.request("slow_each_time", {})
+    await caller.submit(request)
+
+    ended = await caller.ended(request, within=30)
+
+    assert isinstance(ended, Failed)
+    assert ended.data.failure.message == "Workflow exceeded timeout of 1.5 seconds"
+    assert [event.data.failure.message for event in await caller.events(request) if isinstance(event, Retrying)] == [
+        "Workflow exceeded timeout of 1 seconds"
+    ]

@@ -123,8 +123,11 @@ class Endings:
         return at if at < execution.claimed.first_started_at + limit else None
 
     def _suspended(self, execution: Execution, outcome: Paused, now: datetime, rest: list[TraceEntry]) -> Suspended:
-        first = execution.claimed.first_started_at
-        data = SuspendedData(reason=outcome.reason, until=outcome.until, first_started_at=first, trace=rest)
+        first, until = execution.claimed.first_started_at, outcome.until
+        if until is not None:
+            # Who would sleep past the limit over all attempts wakes up at it, to be ended.
+            until = min(until, first + timedelta(seconds=execution.manifest.max_duration_seconds))
+        data = SuspendedData(reason=outcome.reason, until=until, first_started_at=first, trace=rest)
         name = f"suspended:{execution.claimed.sequence}"
         return Suspended(**self._line.envelope(execution.request, now, name), data=data)
 

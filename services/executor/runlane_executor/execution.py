@@ -54,6 +54,7 @@ class Execution:
         self.crashes = 0
         self.stop_reason: str | None = None
         self.timeout: asyncio.TimerHandle | None = None
+        self.limit = manifest.timeout_seconds
         self.over = asyncio.Event()
         self.trace: TraceBuffer
 

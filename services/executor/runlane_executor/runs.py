@@ -145,7 +145,9 @@ class Runs:
     def _arm_timeout(self, execution: Execution) -> None:
         manifest = execution.manifest
         spent = (self._tools.clock.now() - execution.claimed.first_started_at).total_seconds()
-        seconds = max(0.0, min(manifest.timeout_seconds, manifest.max_duration_seconds - spent))
+        left = max(0.0, manifest.max_duration_seconds - spent)
+        seconds = min(manifest.timeout_seconds, left)
+        execution.limit = manifest.timeout_seconds if seconds < left else manifest.max_duration_seconds
         execution.end_timer()
         execution.timeout = asyncio.get_running_loop().call_later(seconds, self.stop, execution, "timed out")
 
@@ -307,8 +309,7 @@ class Runs:
     async def _ended(self, execution: Execution, outcome: Outcome) -> str:
         endings, reason = self._tools.endings, execution.stop_reason
         if reason == "timed out":
-            limit = min(execution.manifest.timeout_seconds, execution.manifest.max_duration_seconds)
-            return await endings.end(execution, _raised(execution, TimeoutError(timeout_seconds=limit)))
+            return await endings.end(execution, _raised(execution, TimeoutError(timeout_seconds=execution.limit)))
         if reason == "drained":
             return await endings.hand_back(execution)
         if reason is not None or isinstance(outcome, Stopped):

@@ -178,3 +178,26 @@ async def kills_its_process(context: Context, journal: str) -> None:
     note(journal, "begun")
     await asyncio.sleep(0.1)
     os._exit(13)
+
+
+@workflow(
+    name="oversleeps",
+    description="Would sleep past its limit over all attempts",
+    execution_mode="async",
+    timeout_seconds=1,
+    max_duration_seconds=3,
+)
+async def oversleeps(context: Context) -> None:
+    await context.sleep(600)
+
+
+@workflow(
+    name="slow_each_time",
+    description="Times out in each attempt",
+    execution_mode="async",
+    timeout_seconds=1,
+    max_duration_seconds=1.5,
+    retry_policy={"max_attempts": 10, "initial_delay_seconds": 0},
+)
+async def slow_each_time(context: Context) -> None:
+    await asyncio.sleep(60)
