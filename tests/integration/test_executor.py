@@ -269,3 +269,18 @@ async def test_a_timeout_names_the_limit_that_was_reached(intake: Intake, caller
     assert [event.data.failure.message for event in await caller.events(request) if isinstance(event, Retrying)] == [
         "Workflow exceeded timeout of 1 seconds"
     ]
+
+
+async def test_code_that_blocks_every_child_does_not_hold_up_new_work(
+    intake: Intake, caller: Client, tmp_path: Path
+) -> None:
+    journal = tmp_path / "notes"
+    for begun in (1, 2):
+        await caller.submit(caller.request("blocks", {"journal": str(journal)}))
+        await eventually(lambda n=begun: journal.exists() and journal.read_text().count("blocked") == n)
+    await eventually(lambda: all(child.blocked for child in intake.runs.children._working[:2]))
+
+    for value in range(5):
+        request = caller.request("echo", {"value": value})
+        await caller.submit(request)
+        assert isinstance(await caller.ended(request, within=20), Succeeded)

@@ -23,6 +23,7 @@ from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec
 from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Raised, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
 from runlane_executor import prints
+from runlane_executor.frames import Kept, Ping, Pipe, Pong, Raised, Ready, Run, SecretAnswer, Stop, ToChild
 from runlane_executor.leash import end_with_parent
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
@@ -104,6 +105,8 @@ class _Child:
                     task, runtime = self._running[execution_id]
                     runtime.stopping = True
                     task.cancel()
+            case Ping():
+                self.pipe.send(Pong())
             case SecretAnswer():
                 self._secrets.answered(frame)
             case TokenAnswer() | BudgetAnswer():

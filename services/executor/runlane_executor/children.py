@@ -1,7 +1,8 @@
 """The child processes of an executor: started warm, noticed at once when they die, ended when they must be.
 
-One spare child, imports done, waits to replace one that dies. A reload starts a new generation; the old one finishes
-what it runs on the code it began with.
+One spare child, imports done, waits to replace one that dies, and to help out while authors' code blocks all the others
+(`time.sleep` in an async function): a child that does not answer gets no new work as long as another does. A reload
+starts a new generation; the old one finishes what it runs on the code it began with.
 """
 
 import asyncio
@@ -20,12 +21,15 @@ import msgspec
 from runlane.contracts.directory import ImportFailure, Manifest
 from runlane.telemetry import logger
 from runlane_executor.child import child_main
-from runlane_executor.frames import Pipe, Ready, Run, ToIntake
+from runlane_executor.frames import Ping, Pipe, Pong, Ready, Run, ToIntake
 
 _log = logger(__name__)
 
 _TERM_SECONDS = 1.0  # between SIGTERM and SIGKILL
 _IMPORT_SECONDS = 60.0
+_PING_SECONDS = 0.25
+_BLOCKED_SECONDS = 0.5  # a child that has not answered for so long gets no new work
+_MOST_HELPERS = 4  # children beyond the number that there should be, while others are blocked
 _CRASH_PAUSE_SECONDS = 0.5  # before another try when a child dies while it imports
 
 
@@ -44,6 +48,7 @@ class Child:
         self.retired = False
         self.ending = False
         self.died_importing = False
+        self._pinged_at: float | None = None
         self.pipe: Pipe
         self.process: ForkServerProcess
         self._config: dict[str, Mapping[str, Any]] = {}
@@ -51,6 +56,20 @@ class Child:
     @property
     def pid(self) -> int:
         return self.process.pid or 0
+
+    @property
+    def blocked(self) -> bool:
+        """Whether it leaves a ping unanswered."""
+        now = asyncio.get_running_loop().time()
+        return self._pinged_at is not None and now - self._pinged_at > _BLOCKED_SECONDS
+
+    def ping(self) -> None:
+        if self._pinged_at is None and self.ready.done():
+            self._pinged_at = asyncio.get_running_loop().time()
+            self.pipe.send(Ping())
+
+    def ponged(self) -> None:
+        self._pinged_at = None
 
     def run(self, frame: Run, config: Mapping[str, Any]) -> None:
         """Hand it an execution, and the organisation's configuration if it has another version of it."""
@@ -91,6 +110,7 @@ class Children:
         _forget_main()
         self._context.set_forkserver_preload(["runlane_executor.fork_server"])
         await self.reload()
+        self._background(self._watch())
 
     async def reload(self) -> None:
         """Load the code anew: new executions go to new children, the old ones end when they are done."""
@@ -105,8 +125,9 @@ class Children:
             self._retire(child)
 
     def pick(self) -> Child | None:
-        """The child with the least to do."""
-        return min((child for child in self._working if child.alive), key=lambda c: len(c.running), default=None)
+        """The child with the least to do of those that answer."""
+        alive = (child for child in self._working if child.alive)
+        return min(alive, key=lambda child: (child.blocked, len(child.running)), default=None)
 
     async def alone(self) -> Child:
         """A child that runs nothing else, for an execution under which one has died."""
@@ -130,6 +151,8 @@ class Children:
     def close(self) -> None:
         """The executor is ending: so do the children."""
         self._closing = True
+        for task in self._tasks:
+            task.cancel()
         for child in self._children:
             child.pipe.close()
             _signal(child.pid, signal.SIGKILL)
@@ -143,6 +166,39 @@ class Children:
             except ChildDied:
                 _log.error("a child died while it imported the workflow files", directory=self._root)
                 await asyncio.sleep(_CRASH_PAUSE_SECONDS)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_PING_SECONDS)
+            for child in self._children:
+                child.ping()
+            if self._spare is not None and all(child.blocked for child in self._working):
+                self._help(self._spare)
+            elif len(self._working) > self._count:
+                self._dismiss()
+
+    def _help(self, spare: Child) -> None:
+        """Nobody answers: the spare child takes the new work, and another is made ready."""
+        if len(self._working) < self._count + _MOST_HELPERS:
+            _log.warning("authors' code blocks every child", children=len(self._working))
+            self._working.append(spare)
+            self._spare = None
+            self._background(self._make_spare(self._generation))
+
+    def _dismiss(self) -> None:
+        """There are more children than there should be: let one go that has nothing to do, if enough of them answer."""
+        answering = [child for child in self._working if not child.blocked]
+        idle = next((child for child in answering if not child.running), None)
+        if idle is not None and len(answering) > self._count:
+            self._working.remove(idle)
+            self._retire(idle)
+
+    async def _make_spare(self, generation: int) -> None:
+        child = await self._spawn()
+        if self._spare is None and generation == self._generation:
+            self._spare = child
+        else:
+            self._retire(child)
 
     def _retire(self, child: Child) -> None:
         child.retired = True
@@ -174,6 +230,8 @@ class Children:
         if isinstance(frame, Ready):
             if not child.ready.done():
                 child.ready.set_result(frame)
+        elif isinstance(frame, Pong):
+            child.ponged()
         else:
             self._heard(child, frame)
 

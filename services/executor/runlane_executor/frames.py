@@ -68,7 +68,11 @@ class BudgetAnswer(_Frame, frozen=True, array_like=True, tag="budget"):
     wait: float | None
 
 
-ToChild: TypeAlias = Run | Stop | SecretAnswer | Kept | TokenAnswer | BudgetAnswer
+class Ping(_Frame, frozen=True, array_like=True, tag="ping"):
+    """Are you there? A child whose loop authors' code blocks does not answer."""
+
+
+ToChild: TypeAlias = Run | Stop | SecretAnswer | Kept | TokenAnswer | BudgetAnswer | Ping
 
 
 # --- child → intake ---------------------------------------------------------------------------------------------------
@@ -164,7 +168,11 @@ class Stopped(_Frame, frozen=True, array_like=True, tag="stopped"):
 
 VendorFrame: TypeAlias = TokenAsked | TokenFetched | BudgetAsked
 Outcome: TypeAlias = Returned | Raised | Paused | Stopped
-ToIntake: TypeAlias = Ready | Trace | Awaited | SecretAsked | VendorFrame | Outcome
+class Pong(_Frame, frozen=True, array_like=True, tag="pong"):
+    """The answer to a Ping."""
+
+
+ToIntake: TypeAlias = Ready | Trace | Awaited | SecretAsked | VendorFrame | Outcome | Pong
 
 _encoder = msgspec.msgpack.Encoder()
 

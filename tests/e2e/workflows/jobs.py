@@ -201,3 +201,9 @@ async def oversleeps(context: Context) -> None:
 )
 async def slow_each_time(context: Context) -> None:
     await asyncio.sleep(60)
+
+
+@workflow(name="blocks", description="Blocks its process for a minute", execution_mode="async", timeout_seconds=120)
+async def blocks(context: Context, journal: str) -> None:
+    note(journal, "blocked")
+    time.sleep(60)
