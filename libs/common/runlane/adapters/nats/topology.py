@@ -93,7 +93,7 @@ def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
             "ack_wait": int(LEASE_SECONDS * _SECOND),
             "max_ack_pending": 50_000,
         }
-    return common | {"ack_wait": 30 * _SECOND, "max_ack_pending": 50_000}
+    return common | {"ack_wait": 15 * _SECOND, "max_ack_pending": 50_000}
 
 
 async def ensure_topology(bus: "NatsBus", settings: Settings) -> None:
