@@ -14,7 +14,7 @@ from runlane.redaction import Redactor
 from runlane.threads import in_thread
 from runlane.workflow import WorkflowSpec
 from runlane_executor.frames import Outcome, Paused, Raised, Returned, Run, Stopped
-from runlane_executor.prints import Printing
+from runlane_executor.prints import Printing, known_secrets
 from runlane_executor.runtime import PipeRuntime
 
 _LONGEST_MESSAGE = 2_000
@@ -26,6 +26,8 @@ async def run(spec: WorkflowSpec, frame: Run, runtime: PipeRuntime) -> Outcome:
     context = Context(frame.identity, runtime, frame.journal)
     context.bind_loop(asyncio.get_running_loop())
     execution_id = frame.identity.execution_id
+    for secret in frame.journal.secrets if frame.journal is not None else ():
+        known_secrets.learn(secret)
     printing = Printing(context)
     try:
         outcome = await _outcome(spec, frame.parameters, context, runtime)
