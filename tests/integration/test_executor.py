@@ -277,8 +277,8 @@ async def test_code_that_blocks_every_child_does_not_hold_up_new_work(
     journal = tmp_path / "notes"
     for begun in (1, 2):
         await caller.submit(caller.request("blocks", {"journal": str(journal)}))
-        await eventually(lambda n=begun: journal.exists() and journal.read_text().count("blocked") == n)
-    await eventually(lambda: all(child.blocked for child in intake.runs.children._working[:2]))
+        await eventually(lambda n=begun: journal.exists() and journal.read_text().count("blocked") == n, within=20)
+    await eventually(lambda: sum(child.blocked for child in intake.runs.children._working) >= 2)
 
     for value in range(5):
         request = caller.request("echo", {"value": value})

@@ -33,6 +33,7 @@ async def test_prints_become_redacted_log_lines_of_their_own_execution(monkeypat
         await asyncio.sleep(0)
         print("to stderr", secret, file=sys.stderr)
         await asyncio.to_thread(print, f"{name}: two\nlines \ud800")
+        sys.stdout.close()
         sys.stdout.buffer.write(f"{secret} without an end".encode())
         printing.close()
         return context

@@ -4,6 +4,7 @@ Started by `children.py` through a fork server that has imported this module. It
 """
 
 import asyncio
+import multiprocessing
 import os
 import select
 import signal
@@ -38,6 +39,7 @@ def child_main(pipe: socket.socket, root: str, origin: str, allowed_hosts: froze
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # code that does not end when asked is ended by this
     end_with_parent()
     _end_with_the_intake(pipe)
+    multiprocessing.current_process().daemon = False  # or authors' code could have no process pool
     prints.take_over()
     found = discover(Path(root), origin)
     uvloop.run(_serve(pipe, found, VendorCalls(allowed_hosts)))
@@ -61,9 +63,9 @@ async def _serve(pipe: socket.socket, found: Discovery, vendor_calls: VendorCall
     # Plain workflows run in threads: as many as there are slots, or they would wait for each other.
     loop.set_default_executor(ThreadPoolExecutor(_THREADS, "workflow"))
     child = _Child(found, vendor_calls)
-    _, protocol = await loop.create_unix_connection(lambda: Pipe(ToChild, child.hear, gone.set), sock=pipe)
-    child.pipe = protocol
-    protocol.send(_ready(found))
+    child.pipe = Pipe(ToChild, child.hear, gone.set)  # before it connects: work may be waiting in the socket
+    await loop.create_unix_connection(lambda: child.pipe, sock=pipe)
+    child.pipe.send(_ready(found))
     await gone.wait()
     os._exit(0)
 

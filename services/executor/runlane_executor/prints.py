@@ -75,7 +75,12 @@ def take_over() -> None:
     sys.stdout, sys.stderr = _stream("info", otherwise), _stream("warning", otherwise)
 
 
+class _Stream(io.TextIOWrapper):
+    def close(self) -> None:
+        """All executions of this process share it: what one of them closes stays open."""
+
+
 def _stream(level: str, otherwise: TextIO) -> TextIO:
     raw = _Printed(level, otherwise)
     # The wrapper hands everything on at once, so a plain raw stream will do for its buffer.
-    return io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[type-var]
+    return _Stream(raw, encoding="utf-8", errors="backslashreplace", write_through=True)  # type: ignore[arg-type]
