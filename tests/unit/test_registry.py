@@ -1,5 +1,6 @@
 """Discovery of workflow files, good and bad, and the integration registry."""
 
+import signal
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -289,3 +290,14 @@ def test_integrations_of_a_former_root_are_forgotten(tmp_path: Path) -> None:
     discover(tmp_path / "three")
     with pytest.raises(ConfigurationError):
         integration("own_to_root")
+
+
+def test_a_keyboard_interrupt_of_the_files_own_stops_nothing_else(root: Path) -> None:
+    """In a child, where Ctrl-C is ignored: it kept the engine from ever getting ready."""
+    write(root, bad="raise KeyboardInterrupt\n", good=HEADER + wf("alpha"))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        found = discover(root, "blue")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (list(found.workflows), failures(found)) == (["alpha"], {"bad.py": "KeyboardInterrupt: "})

@@ -6,6 +6,7 @@ Executors call `discover`; `integrations.base` registers each integration class,
 import hashlib
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -61,9 +62,9 @@ def discover(root: Path, origin: str = "default") -> Discovery:
             try:
                 for spec in _load(root, path, file, origin):
                     found.setdefault(spec.manifest.name, []).append(spec)
-            except KeyboardInterrupt:
-                raise
             except BaseException as problem:  # SystemExit too: nothing that a file does may stop the others
+                if isinstance(problem, KeyboardInterrupt) and signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                    raise  # somebody's Ctrl-C; where that is ignored, it is the file's own
                 problems[file] = _failure(file, origin, problem)
     for name, specs in found.items():
         if len(specs) > 1:

@@ -5,6 +5,7 @@ as the traceback of a thread, goes to the executor's log, with every secret mask
 """
 
 import io
+import os
 import sys
 import threading
 from contextvars import ContextVar
@@ -27,8 +28,14 @@ class Printing:
         self._context = context
         self._begun: dict[str, str] = {}
         self._lock = threading.Lock()
-        self.closed = False
+        self._process = os.getpid()
+        self._closed = False
         _current.set(self)
+
+    @property
+    def open(self) -> bool:
+        """False too in a process that authors' code forked: it has no way to the intake."""
+        return not self._closed and self._process == os.getpid()
 
     def write(self, level: str, text: str) -> None:
         with self._lock:
@@ -44,7 +51,7 @@ class Printing:
         """Log what has no end of line yet. Whatever is printed later is not the execution's."""
         for level in list(self._begun):
             self.write(level, "\n")
-        self.closed = True
+        self._closed = True
 
 
 _current: ContextVar[Printing | None] = ContextVar("printing", default=None)
@@ -61,11 +68,11 @@ class _Printed(io.RawIOBase):
         raw = bytes(data)  # type: ignore[call-overload]  # whatever has a buffer
         text = raw.decode("utf-8", "replace")
         printing = _current.get()
-        if printing is None or printing.closed:
+        if printing is not None and printing.open:
+            printing.write(self._level, text)
+        else:
             self._otherwise.write(known_secrets.text(text))
             self._otherwise.flush()
-        else:
-            printing.write(self._level, text)
         return len(raw)
 
 
