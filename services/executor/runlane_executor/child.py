@@ -22,9 +22,22 @@ from runlane.contracts.messages import Failure
 from runlane.errors import WorkflowNotFound
 from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec
-from runlane_executor.frames import BudgetAnswer, Kept, Pipe, Raised, Ready, Run, SecretAnswer, Stop, ToChild, TokenAnswer
 from runlane_executor import prints
-from runlane_executor.frames import Kept, Ping, Pipe, Pong, Raised, Ready, Run, SecretAnswer, Stop, ToChild
+from runlane_executor.frames import (
+    BudgetAnswer,
+    Kept,
+    Ping,
+    Pipe,
+    Pong,
+    Raised,
+    Ready,
+    Run,
+    SecretAnswer,
+    Stop,
+    ToChild,
+    TokenAnswer,
+    framed,
+)
 from runlane_executor.leash import end_with_parent
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
@@ -42,6 +55,7 @@ def child_main(pipe: socket.socket, root: str, origin: str, allowed_hosts: froze
     multiprocessing.current_process().daemon = False  # or authors' code could have no process pool
     prints.take_over()
     found = discover(Path(root), origin)
+    pipe.sendall(framed(_ready(found)))  # before any work: what waits in the pipe may block the loop at once
     uvloop.run(_serve(pipe, found, VendorCalls(allowed_hosts)))
 
 
@@ -65,7 +79,6 @@ async def _serve(pipe: socket.socket, found: Discovery, vendor_calls: VendorCall
     child = _Child(found, vendor_calls)
     child.pipe = Pipe(ToChild, child.hear, gone.set)  # before it connects: work may be waiting in the socket
     await loop.create_unix_connection(lambda: child.pipe, sock=pipe)
-    child.pipe.send(_ready(found))
     await gone.wait()
     os._exit(0)
 

@@ -64,7 +64,7 @@ class Child:
         return self._pinged_at is not None and now - self._pinged_at > _BLOCKED_SECONDS
 
     def ping(self) -> None:
-        if self._pinged_at is None and self.ready.done():
+        if self._pinged_at is None:
             self._pinged_at = asyncio.get_running_loop().time()
             self.pipe.send(Ping())
 

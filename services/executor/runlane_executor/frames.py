@@ -168,6 +168,8 @@ class Stopped(_Frame, frozen=True, array_like=True, tag="stopped"):
 
 VendorFrame: TypeAlias = TokenAsked | TokenFetched | BudgetAsked
 Outcome: TypeAlias = Returned | Raised | Paused | Stopped
+
+
 class Pong(_Frame, frozen=True, array_like=True, tag="pong"):
     """The answer to a Ping."""
 
@@ -175,6 +177,12 @@ class Pong(_Frame, frozen=True, array_like=True, tag="pong"):
 ToIntake: TypeAlias = Ready | Trace | Awaited | SecretAsked | VendorFrame | Outcome | Pong
 
 _encoder = msgspec.msgpack.Encoder()
+
+
+def framed(frame: Struct) -> bytes:
+    """A frame as it travels, for who writes before there is a loop."""
+    body = _encoder.encode(frame)
+    return _LENGTH.pack(len(body)) + body
 
 
 class Pipe(asyncio.Protocol):

@@ -11,8 +11,8 @@ from runlane.contracts.messages import TraceEntry
 from runlane.errors import ConfigurationError, IntegrationError
 from runlane.ports import Suspend, Vendors
 from runlane_executor.frames import Awaited, Pipe, SecretAnswer, SecretAsked, Trace
-from runlane_executor.vendor_calls import PipeVendors, VendorCalls
 from runlane_executor.prints import known_secrets
+from runlane_executor.vendor_calls import PipeVendors, VendorCalls
 
 #: Shorter sleeps are waited out in the slot: giving it up and coming back would cost more.
 _SHORT_SLEEP_SECONDS = 2.0
