@@ -29,7 +29,9 @@ def test_work_that_waits_in_the_socket_before_the_child_listens_is_done() -> Non
     )
     frame = msgspec.msgpack.encode(Run(identity, b'{"value":7}'))
     ours.sendall(struct.pack("!I", len(frame)) + frame)
-    process = multiprocessing.get_context("spawn").Process(target=child_main, args=(theirs, str(WORKFLOWS), "test"))
+    process = multiprocessing.get_context("spawn").Process(
+        target=child_main, args=(theirs, str(WORKFLOWS), "test", frozenset())
+    )
     process.start()
     theirs.close()
     try:

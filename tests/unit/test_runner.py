@@ -14,12 +14,13 @@ from runlane.workflow import spec_of
 from runlane_executor.frames import Outcome, Pipe, Raised, Returned, Run, ToChild, ToIntake
 from runlane_executor.runner import run
 from runlane_executor.runtime import PipeRuntime, Secrets
+from runlane_executor.vendor_calls import VendorCalls
 
 _decode = msgspec.msgpack.Decoder(ToIntake).decode
 
 
 def runtime() -> PipeRuntime:
-    return PipeRuntime("e1", Pipe(ToChild, lambda _: None, lambda: None), Secrets(), {})
+    return PipeRuntime("e1", Pipe(ToChild, lambda _: None, lambda: None), Secrets(), {}, VendorCalls(frozenset()))
 
 
 async def outcome_of(function: Callable[..., Any]) -> Outcome:
