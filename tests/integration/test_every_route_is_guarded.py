@@ -21,6 +21,7 @@ from runlane_gateway.permissions import (
     EXECUTE_WORKFLOWS,
     MANAGE_CONFIG,
     MANAGE_EXECUTIONS,
+    MANAGE_FORMS,
     MANAGE_KEYS,
     MANAGE_ORGS,
     MANAGE_SECRETS,
@@ -87,6 +88,16 @@ WORKFLOW: dict[str, Any] = {
     "unknown": {"org": "nowhere", "workflow": "quick"},
 }
 KEY: dict[str, Any] = {"path": {"id": "{key}"}, "unknown": {"id": "nosuchkey"}}
+FORM: dict[str, Any] = {"path": {"id": "intake"}, "unknown": {"id": "nosuchform"}}
+FIELD: dict[str, Any] = {
+    "path": {"id": "intake", "field": "plan"},
+    "unknown": {"id": "nosuchform", "field": "plan"},
+}
+NEW_FORM = {
+    "name": "acme-only-value",
+    "linkedWorkflow": "quick",
+    "fields": [{"name": "plan", "type": "choice", "choices": [{"value": "acme-only-value"}]}],
+}
 NEW_KEY = {"name": "new", "permissions": [VIEW_EXECUTIONS]}
 
 #: (method, path) of every route there is. See the structs above for what to write.
@@ -132,6 +143,15 @@ DOORS: dict[tuple[str, str], Door] = {
     ("PUT", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, body={"value": "1234"}),
     ("DELETE", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, own=204),
     ("GET", "/audit"): Listed(permission=VIEW_AUDIT),
+    ("GET", "/forms"): Listed(permission=None),
+    ("POST", "/forms"): Listed(permission=MANAGE_FORMS, body={"id": "another", **NEW_FORM}, own=201),
+    ("GET", "/forms/{id}"): Thing(permission=EXECUTE_WORKFLOWS, **FORM),
+    ("POST", "/forms/{id}/submit"): Thing(permission=EXECUTE_WORKFLOWS, **FORM, body={}),
+    ("GET", "/forms/{id}/choices/{field}"): Thing(permission=EXECUTE_WORKFLOWS, **FIELD),
+    ("POST", "/forms/{id}/choices/{field}"): Thing(permission=EXECUTE_WORKFLOWS, **FIELD, body={}),
+    # Of the organisation that asks: another one's form of that id is neither there nor in the way.
+    ("PUT", "/forms/{id}"): Listed(permission=MANAGE_FORMS, path={"id": "mine"}, body=NEW_FORM),
+    ("DELETE", "/forms/{id}"): Thing(permission=MANAGE_FORMS, **FORM, own=204),
     ("GET", "/keys"): Listed(permission=MANAGE_KEYS),
     ("POST", "/keys"): Listed(permission=MANAGE_KEYS, body=NEW_KEY, own=201),
     ("GET", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY),
@@ -181,6 +201,7 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
         ended = await acme.post("/workflows/quick", json={"marker": "acme-only-value"})
         assert (await acme.put("/orgs/acme/config/place", json={"value": "acme-only-value"})).status_code == 200
         assert (await acme.put("/orgs/acme/secrets/pin", json={"value": "1234"})).status_code == 200
+        assert (await acme.put("/forms/intake", json=NEW_FORM)).status_code == 200
         executor.holding = True
         running = await acme.post("/workflows/slow", json={})
     await eventually(lambda: len(executor.requests) == 2, within=20)

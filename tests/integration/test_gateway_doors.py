@@ -43,7 +43,7 @@ async def test_every_door_needs_a_key_except_the_open_ones(gateway: Gateway) -> 
             assert (answer.status_code == 401) == (path not in OPEN), (method, path, answer.status_code)
 
 
-_NAMES = ("id", "name", "org", "key", "workflow")
+_NAMES = ("id", "name", "org", "key", "workflow", "field")
 
 
 @pytest.mark.parametrize(

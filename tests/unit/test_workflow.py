@@ -75,11 +75,17 @@ def test_every_argument_reaches_the_manifest() -> None:
         "required_permission": "canDelete",
         "webhook_enabled": True,
         "webhook_secret_required": False,
+        "data_provider": False,
     }
     manifest = define(retry_policy={"max_attempts": 3, "backoff_multiplier": 2}, **arguments)
     assert {name: getattr(manifest, name) for name in arguments} == arguments
     assert manifest.retry == RetrySettings(max_attempts=3, backoff_multiplier=2)
     assert set(arguments) | {"name", "description", "retry_policy"} == set(inspect.signature(workflow).parameters)
+
+
+def test_a_data_provider_is_one_in_its_manifest() -> None:
+    assert define(data_provider=True).data_provider
+    assert not define().data_provider
 
 
 def test_the_manifest_survives_its_way_through_the_directory() -> None:
@@ -202,6 +208,14 @@ async def positional_only(context: Any, email: str, /) -> None: ...
         ({"jitter_seconds": float("nan")}, "`jitter_seconds`"),
         ({"requires_org": "yes"}, "`requires_org`"),
         ({"required_permission": ""}, "`required_permission`"),
+        (
+            {"data_provider": True, "execution_mode": "async"},
+            '`data_provider`: a form waits for its choices: set execution_mode="sync"',
+        ),
+        (
+            {"data_provider": True, "requires_approval": True},
+            "`data_provider`: a form cannot wait for an approval: drop requires_approval",
+        ),
         (
             {"webhook_enabled": True},
             '`webhook_enabled`: a webhook is always answered at once: set execution_mode="async"',

@@ -11,6 +11,7 @@ from .audit_command import audit
 from .datadir import DEFAULT
 from .directory_commands import config, orgs, secrets
 from .executions_commands import executions
+from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
 from .problems import CommandFailed
 
@@ -31,6 +32,7 @@ app.add_typer(orgs, name="orgs")
 app.add_typer(keys, name="keys")
 app.command()(whoami)
 app.command("audit")(audit)
+app.add_typer(forms, name="forms")
 
 
 def main() -> None:

@@ -31,10 +31,15 @@ def run(gateway: Gateway, name: str, options: RunOptions) -> None:
         raise CommandFailed("--delay is a number of seconds.", USAGE)
     manifest = gateway.get(f"/workflows/{escaped(name)}")
     parameters = read_parameters(options.params, options.param, manifest.get("parameters") or {})
+    start(gateway, f"/workflows/{escaped(name)}", parameters, options)
+
+
+def start(gateway: Gateway, path: str, body: Mapping[str, Any], options: RunOptions) -> None:
+    """Post to a door that starts an execution, and show what becomes of it as the options say."""
     headers = {"Prefer": "respond-async"}
     if options.idempotency_key is not None:
         headers["Idempotency-Key"] = options.idempotency_key
-    accepted = gateway.post(f"/workflows/{escaped(name)}", parameters, headers, delaySeconds=options.delay)
+    accepted = gateway.post(path, body, headers, delaySeconds=options.delay)
     if options.wait:
         wait_and_print(gateway, accepted["executionId"], options.timeout, as_json=options.as_json)
     elif options.as_json:

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast, overload
 
@@ -342,10 +342,13 @@ class Context:
 
     # --- for the engine --------------------------------------------------------------------------------------------
 
-    def learn_parameters(self, parameters: dict[str, Any]) -> None:
-        """Mask what stands under names of secrets in the parameters, wherever the code writes it. Every run does."""
+    def learn_parameters(self, parameters: dict[str, Any], sensitive: Iterable[str] = ()) -> None:
+        """Mask what stands under names of secrets in the parameters, wherever the code writes it. Every run does.
+
+        `sensitive`: parameters whose values are secrets whatever they are called.
+        """
         self._learning_parameters = True
-        self._redactor.sanitized(parameters)
+        self._redactor.sanitized(self._redactor.parameters(parameters, sensitive))
         self._learning_parameters = False
 
     @property

@@ -20,6 +20,7 @@ from runlane.contracts.directory import (
     config_context,
     decode_entry,
 )
+from runlane.contracts.forms import Form
 from runlane.errors import SealBroken
 from runlane.ports import DirectoryStore
 from runlane.sealing import Sealer
@@ -55,6 +56,10 @@ def failure_key(origin: str, file: str) -> str:
 
 def schedule_key(org: str, workflow: str) -> str:
     return f"schedules.{org}.{workflow}"
+
+
+def form_key(org: str, form: str) -> str:
+    return f"forms.{org}.{form}"
 
 
 class Directory:
@@ -170,6 +175,13 @@ class Directory:
 
     def schedule(self, org: str, workflow: str) -> ScheduleSetting | None:
         return self._get(schedule_key(org, workflow), ScheduleSetting)
+
+    def form(self, org: str, form: str) -> Form | None:
+        """The organisation's own designed form; `PLATFORM` has those that all inherit."""
+        return self._get(form_key(org, form), Form)
+
+    def forms(self, org: str) -> list[Form]:
+        return self._of_org("forms", org, Form)
 
     def _true_value(self, value: ConfigValue) -> Any:
         if value.sealed is None or self._sealer is None:

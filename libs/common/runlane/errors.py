@@ -25,7 +25,8 @@ RunlaneError                     code, message, details
     ├── SecretsUnavailable       the store of secrets cannot answer
     ├── StateConflict            a compare-and-set lost: somebody else moved the state line
     ├── MessageTooLarge          payload and headers exceed what the broker takes
-    └── SealBroken               sealed bytes do not open with this key and context
+    ├── SealBroken               sealed bytes do not open with this key and context
+    └── ChoicesUnavailable       a data provider did not give a form its choices; details: field, workflow, executionId
 """
 
 from collections.abc import Mapping
@@ -34,6 +35,7 @@ from typing import Any, ClassVar
 __all__ = [
     "BadRequest",
     "BusUnavailable",
+    "ChoicesUnavailable",
     "ConfigurationError",
     "Conflict",
     "DefinitionError",
@@ -299,3 +301,7 @@ class MessageTooLarge(InfrastructureError):
 
 class SealBroken(InfrastructureError):
     """Sealed bytes do not open with this key."""
+
+
+class ChoicesUnavailable(InfrastructureError):
+    """The choices of a field cannot be had."""

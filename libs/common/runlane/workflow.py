@@ -71,6 +71,7 @@ def workflow(  # noqa: PLR0913  SPEC §7 promises these arguments, by name
     required_permission: str = "canExecuteWorkflows",
     webhook_enabled: bool = False,
     webhook_secret_required: bool = True,
+    data_provider: bool = False,
 ) -> Callable[[_F], _F]:
     """Declare a workflow. The function itself is returned and stays callable; its first parameter is the context.
 
@@ -96,6 +97,8 @@ def workflow(  # noqa: PLR0913  SPEC §7 promises these arguments, by name
         required_permission: What a caller must hold.
         webhook_enabled: Whether webhooks may call it; needs `execution_mode="async"`.
         webhook_secret_required: Whether a webhook must bring its secret.
+        data_provider: Whether forms may ask it for choices; it returns a list of `{"value": …, "label": …}`. Needs
+            `execution_mode="sync"`.
 
     Raises:
         DefinitionError: What is declared cannot work.
@@ -191,6 +194,15 @@ class _Declaration:
                 raise self._wrong(argument, f"give seconds from 0 to 7 days, not {declared[argument]}")
         if declared["webhook_enabled"] and declared["execution_mode"] != "async":
             raise self._wrong("webhook_enabled", 'a webhook is always answered at once: set execution_mode="async"')
+        if declared["data_provider"]:
+            self._check_data_provider()
+
+    def _check_data_provider(self) -> None:
+        declared = self._declared
+        if declared["execution_mode"] != "sync":
+            raise self._wrong("data_provider", 'a form waits for its choices: set execution_mode="sync"')
+        if declared["requires_approval"]:
+            raise self._wrong("data_provider", "a form cannot wait for an approval: drop requires_approval")
 
     def _limits(self) -> tuple[float, float]:
         """(timeout, max duration): where only one is given, the other one's default gives way."""

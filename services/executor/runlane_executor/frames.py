@@ -24,12 +24,16 @@ class _Frame(Struct, frozen=True, array_like=True):
 
 
 class Run(_Frame, frozen=True, array_like=True, tag="run"):
-    """Run a workflow. `parameters` is a JSON object; `config` the organisation's, if it changed since the last Run."""
+    """Run a workflow. `parameters` is a JSON object; `config` the organisation's, if it changed since the last Run.
+
+    `sensitive` names parameters whose values are masked in everything the execution writes.
+    """
 
     identity: Identity
     parameters: bytes
     journal: Journal | None = None
     config: dict[str, Any] | None = None
+    sensitive: list[str] = []
 
 
 class Stop(_Frame, frozen=True, array_like=True, tag="stop"):

@@ -30,18 +30,18 @@ async def run(spec: WorkflowSpec, frame: Run, runtime: PipeRuntime) -> Outcome:
         known_secrets.learn(secret)
     printing = Printing(context)
     try:
-        outcome = await _outcome(spec, frame.parameters, context, runtime)
+        outcome = await _outcome(spec, frame, context, runtime)
     finally:
         printing.close()
         await _close(context)
     return Stopped(execution_id) if runtime.stopping else outcome
 
 
-async def _outcome(spec: WorkflowSpec, parameters: bytes, context: Context, runtime: PipeRuntime) -> Outcome:
+async def _outcome(spec: WorkflowSpec, frame: Run, context: Context, runtime: PipeRuntime) -> Outcome:
     execution_id = context.execution_id
     try:
-        given = msgspec.json.decode(parameters, type=dict[str, Any])
-        context.learn_parameters(given)
+        given = msgspec.json.decode(frame.parameters, type=dict[str, Any])
+        context.learn_parameters(given, frame.sensitive)
         result = await _invoke(spec, context, spec.bind(given), runtime)
         if runtime.suspended is not None:
             # The code swallowed what was to unwind it (a bare `except:`); it waits all the same.

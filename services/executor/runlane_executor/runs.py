@@ -111,7 +111,8 @@ class Runs:
             return
         execution.child = child
         self._arm_timeout(execution)
-        child.run(Run(self._identity(execution), parameters, journal), tools.directory.config(request.org))
+        run = Run(self._identity(execution), parameters, journal, sensitive=request.sensitive)
+        child.run(run, tools.directory.config(request.org))
 
     def fail(self, execution: Execution, error: RunlaneError) -> None:
         """End it with an error of the engine's."""

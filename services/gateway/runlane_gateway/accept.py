@@ -24,7 +24,7 @@ from runlane.contracts.messages import (
 from runlane.contracts.records import Record
 from runlane.errors import MessageTooLarge, RunlaneError
 from runlane.ports import Bus, Message
-from runlane.redaction import Redactor
+from runlane.redaction import MASK, Redactor, masked_names
 from runlane.sealing import Sealer
 from runlane.telemetry import logger
 
@@ -43,7 +43,10 @@ _NOTHING = Raw(b"{}")
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """What is to be run. `repeatable`: its id was made from an idempotency key, so its parameters are remembered."""
+    """What is to be run. `repeatable`: its id was made from an idempotency key, so its parameters are remembered.
+
+    `sensitive`: names of parameters whose values no record may show.
+    """
 
     execution_id: str
     org: str
@@ -55,6 +58,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     reply_to: str | None = None
     traceparent: str | None = None
     repeatable: bool = False
+    sensitive: frozenset[str] = frozenset()
 
 
 class Acceptor:
@@ -114,7 +118,7 @@ class Acceptor:
         sealed, shown = None, _NOTHING
         if submission.parameters:
             sealed = self._sealer.seal(_encode(submission.parameters), parameters_context(org, execution_id))
-            shown = Raw(Redactor().sanitized(submission.parameters).json)
+            shown = _shown(submission)
         request = self._request_message(submission, self._request(submission, sealed, now), submission.run_at)
         return request, self._queued_message(submission, shown, sealed, now)
 
@@ -129,6 +133,7 @@ class Acceptor:
             sealed_parameters=sealed,
             reply_to=submission.reply_to,
             traceparent=submission.traceparent,
+            sensitive=sorted(submission.sensitive),
         )
 
     def _request_message(self, submission: Submission, request: Request, run_at: datetime | None) -> Message:
@@ -191,6 +196,18 @@ class Acceptor:
             await self._bus.publish(message, timeout=PUBLISH_SECONDS / 3)
         except RunlaneError as problem:
             _log.warning("a refused execution stays queued", execution_id=execution_id, reason=problem.message)
+
+
+def _shown(submission: Submission) -> Raw:
+    """The parameters as the record shows them. Names of sensitive ones are there even where the rest is too long:
+    whoever runs it again reads there which they are (`masked_names`)."""
+    redactor = Redactor()
+    visible = redactor.parameters(submission.parameters, submission.sensitive)
+    shown = redactor.sanitized(visible).json
+    hidden = {name: MASK for name in submission.sensitive if visible.get(name) == MASK}
+    if hidden.keys() <= set(masked_names(shown)):
+        return Raw(shown)
+    return Raw(_encode({**msgspec.json.decode(shown), **hidden}))
 
 
 def _digest_context(submission: Submission) -> str:

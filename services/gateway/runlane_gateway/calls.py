@@ -20,10 +20,10 @@ from runlane.errors import (
     ValidationError,
 )
 from runlane.ids import is_token
+from runlane.parameters import Validators
 
 from .accept import Acceptor, Submission
 from .answers import Answer, Header, answer, failure_answer
-from .parameters import Validators
 from .preferences import NO_PREFERENCE, Preference
 from .principals import Principal
 from .reading import Records
@@ -47,6 +47,7 @@ class Call(Struct, frozen=True, kw_only=True):
     wait: float = 0.0
     traceparent: str | None = None
     repeatable: bool = False
+    sensitive: frozenset[str] = frozenset()
 
 
 class Calls:
@@ -158,6 +159,7 @@ def _submission(call: Call, reply_to: str | None) -> Submission:
         reply_to=reply_to,
         traceparent=call.traceparent,
         repeatable=call.repeatable,
+        sensitive=call.sensitive,
     )
 
 

@@ -57,6 +57,15 @@ class Described:
         """For `responses`: it answers this."""
         return {status: _response("Done.", self._reference(type_))}
 
+    def any_object(self) -> dict[str, Any]:
+        """For `openapi_extra`: the body is a JSON object of what the caller's data are."""
+        return {"requestBody": {"content": {_JSON: {"schema": {"type": "object"}}}}}
+
+    def outcomes(self) -> dict[int | str, dict[str, Any]]:
+        """For `responses`: it answers with the result, or that it will run."""
+        failed: dict[int | str, dict[str, Any]] = {500: _response("The workflow failed.", _ref(ErrorEnvelope))}
+        return {**self.answers(ResultView), **self.answers(AcceptedView, 202), **failed}
+
     def finish(self, app: FastAPI) -> dict[str, Any]:
         """The whole document."""
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)

@@ -21,6 +21,7 @@ from .describe import Described, new_application
 from .enablement import EnablementDoors
 from .execute import hot_routes
 from .executions import ExecutionDoors
+from .forms import FormDoors
 from .gate import Gate
 from .keys import KeyDoors
 from .lifetimes import Lifetimes
@@ -57,6 +58,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ScheduleDoors(parts).routes(described),
         KeyDoors(parts).routes(described),
         MeDoor().routes(described),
+        FormDoors(parts).routes(described),
     ]
     for router in routers:
         app.include_router(router)

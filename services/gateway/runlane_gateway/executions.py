@@ -15,6 +15,7 @@ from runlane.contracts.messages import Trigger, TriggerKind, parameters_context
 from runlane.contracts.records import ExecutionQuery, Record, Status
 from runlane.errors import Conflict, SealBroken
 from runlane.ids import new_execution_id, repeatable_execution_id
+from runlane.redaction import masked_names
 
 from .answers import Answer, answer
 from .auth import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
@@ -144,6 +145,8 @@ class ExecutionDoors:
             org=org,
             manifest=manifest,
             parameters=self._true_parameters(org, record),
+            # A form may have said so, and its word holds for a retry too.
+            sensitive=frozenset(masked_names(record.input) if record.input is not None else ()),
             principal=principal,
             trigger=Trigger("retry", record.execution_id),
             preference=preference,

@@ -56,6 +56,7 @@ class WorkflowView(Struct, frozen=True, kw_only=True, rename="camel"):
     required_permission: str
     webhook_enabled: bool
     webhook_secret_required: bool
+    data_provider: bool
     parameters: Raw
     source: SourceView
     version: str

@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct, field
 
+from runlane.contracts.forms import Form
+
 ExecutionMode: TypeAlias = Literal["sync", "async", "scheduled"]
 
 #: The pseudo-organisation whose config every organisation inherits.
@@ -132,6 +134,7 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     required_permission: str = "canExecuteWorkflows"
     webhook_enabled: bool = False
     webhook_secret_required: bool = True
+    data_provider: bool = False
     source_file: str = ""
     source_line: int = 0
     version: str = ""
@@ -159,7 +162,7 @@ class ScheduleSetting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_at: datetime | None = None
 
 
-Entry: TypeAlias = Org | ConfigValue | SecretValue | ApiKey | Manifest | ImportFailure | ScheduleSetting
+Entry: TypeAlias = Org | ConfigValue | SecretValue | ApiKey | Manifest | ImportFailure | ScheduleSetting | Form
 
 KINDS: dict[str, type[Entry]] = {
     "orgs": Org,
@@ -169,6 +172,7 @@ KINDS: dict[str, type[Entry]] = {
     "workflows": Manifest,
     "failures": ImportFailure,
     "schedules": ScheduleSetting,
+    "forms": Form,
 }
 
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in KINDS.items()}

@@ -48,6 +48,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     `sealed_parameters` is a JSON object sealed under `parameters_context()`; None means no parameters.
     `last_state` is the sequence of the last state its sender knows; 0 before the first attempt.
     `first_started_at` is set from the second attempt on: `max_duration_seconds` counts from it.
+    `sensitive` names parameters whose values no record may show, whatever they are called.
     """
 
     execution_id: str
@@ -62,6 +63,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_started_at: datetime | None = None
     reply_to: str | None = None
     traceparent: str | None = None
+    sensitive: list[str] = field(default_factory=list)
     version: int = 1
 
 

@@ -4,6 +4,6 @@ Known limits: a secret that is split over two texts, reversed, hashed, encrypted
 """
 
 from runlane.redaction.names import MASK, is_secret_name
-from runlane.redaction.redactor import Redacted, Redactor, Sanitized
+from runlane.redaction.redactor import Redacted, Redactor, Sanitized, masked_names
 
-__all__ = ["MASK", "Redacted", "Redactor", "Sanitized", "is_secret_name"]
+__all__ = ["MASK", "Redacted", "Redactor", "Sanitized", "is_secret_name", "masked_names"]

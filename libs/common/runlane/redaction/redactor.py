@@ -1,7 +1,7 @@
 """The redactor of one execution: knows the secrets that the execution has seen, and masks them wherever they show."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -32,6 +32,12 @@ class Redacted(Struct, frozen=True):
     json: bytes
 
 
+def masked_names(json: bytes) -> list[str]:
+    """The members of a JSON object whose values are masked. Of a record's input: the parameters that are secrets."""
+    shown = msgspec.json.decode(json)
+    return [name for name, value in shown.items() if value == MASK] if isinstance(shown, dict) else []
+
+
 class Sanitized(Struct, frozen=True):
     """JSON for a record. `changed`: it says less than `true_json`, which is for resume alone and must be sealed."""
 
@@ -57,6 +63,14 @@ class Redactor:
         A value of fewer than 4 characters is masked only where it is the whole text.
         """
         self._needles.learn(value)
+
+    def parameters(self, given: Mapping[str, Any], sensitive: Iterable[str] = ()) -> dict[str, Any]:
+        """`given` with the values of `sensitive` names masked; texts and numbers among them are learnt."""
+        hidden = {name for name in sensitive if given.get(name) not in (None, "")}
+        for value in map(given.__getitem__, hidden):
+            if isinstance(value, str | int | float) and not isinstance(value, bool):
+                self.learn(str(value))
+        return {name: MASK if name in hidden else value for name, value in given.items()}
 
     def text(self, text: str) -> str:
         """`text` with every learnt value masked, at its full length."""

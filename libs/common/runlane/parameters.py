@@ -1,4 +1,4 @@
-"""Checks parameters against a workflow's JSON Schema before anything is queued. Called by `calls`."""
+"""Checks parameters against a workflow's JSON Schema. The gateway does before anything is queued, and so do tests."""
 
 from typing import Any
 
@@ -24,19 +24,24 @@ class Validators:
         if known is None or known[0] is not manifest:
             known = (manifest, _compile(manifest))
             self._compiled[manifest.name] = known
-        validator = known[1]
-        if not validator.is_valid(parameters):
-            raise _refusal(next(iter(validator.iter_errors(parameters))))
+        check_value(known[1], parameters)
+
+
+def check_value(validator: jsonschema_rs.Validator, value: object) -> None:
+    """Raises `ValidationError` with the path of what does not fit."""
+    if not validator.is_valid(value):
+        raise _refusal(next(iter(validator.iter_errors(value))))
 
 
 def _compile(manifest: Manifest) -> jsonschema_rs.Validator:
     # The mask keeps values out of messages: a message may be logged, and a value may be a secret.
     return jsonschema_rs.validator_for(
-        msgspec.json.decode(manifest.parameters), validate_formats=True, mask="the value", retriever=_no_network
+        msgspec.json.decode(manifest.parameters), validate_formats=True, mask="the value", retriever=no_network
     )
 
 
-def _no_network(uri: str) -> Any:
+def no_network(uri: str) -> Any:
+    """What a schema that refers elsewhere gets."""
     raise ValueError(f"a parameter schema refers to nothing outside itself, but this one to {uri}")
 
 
