@@ -23,34 +23,42 @@ async def hello(context: Context, name: str, times: int = 1) -> dict[str, object
 '''
 
 _TEST = '''\
-"""Workflows are functions: call them with a FakeContext."""
+"""`run_workflow` runs a workflow as the engine does, in memory and without waiting."""
 
 import asyncio
-import sys
-from pathlib import Path
 
 import pytest
-
-from runlane import ValidationError
-from runlane.testing import FakeContext
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflows"))
-
 from hello import hello
 
+from runlane import ValidationError
+from runlane.testing import FakeContext, run_workflow
 
-def test_hello_greets_as_often_as_asked() -> None:
-    context = FakeContext(org_name="Acme")
 
-    result = asyncio.run(hello(context, name="Ada", times=2))
+def test_hello_greets_as_often_as_asked(fake_context: FakeContext) -> None:
+    run = asyncio.run(run_workflow(hello, fake_context, name="Ada", times=2))
 
-    assert result == {"greetings": ["Hello Ada of Acme", "Hello Ada of Acme"]}
+    assert run.status == "Success"
+    assert run.result == {"greetings": ["Hello Ada of Test Org", "Hello Ada of Test Org"]}
+    assert run.logs[0] == ("info", "Greeting Ada")
 
 
 def test_hello_refuses_to_greet_too_often() -> None:
-    with pytest.raises(ValidationError, match="from 1 to 10"):
-        asyncio.run(hello(FakeContext(), name="Ada", times=11))
+    run = asyncio.run(run_workflow(hello, name="Ada", times=11))
+
+    assert (run.status, run.error.details) == ("Failed", {"field": "times"})
+
+
+def test_hello_needs_a_name() -> None:
+    with pytest.raises(ValidationError, match="name"):
+        asyncio.run(run_workflow(hello, times=2))
 '''
+
+_PYTEST = """\
+[pytest]
+testpaths = tests
+pythonpath = workflows
+runlane_workflows = workflows
+"""
 
 _README = """\
 # Workflows
@@ -69,6 +77,7 @@ back it up, and keep it out of version control, because its keys lie there.
 _FILES = {
     "workflows/hello.py": _WORKFLOW,
     "tests/test_hello.py": _TEST,
+    "pytest.ini": _PYTEST,
     "README.md": _README,
     ".gitignore": ".runlane/\n.venv/\n__pycache__/\n.pytest_cache/\n",
 }
