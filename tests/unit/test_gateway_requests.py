@@ -145,6 +145,7 @@ STATUS = {
     "RequestTimeout": 408,
     "HeadersTooLarge": 431,
     "BusUnavailable": 503,
+    "ChoicesUnavailable": 503,
     "StorageFull": 503,
     "StoreUnavailable": 503,
     "SecretsUnavailable": 503,
