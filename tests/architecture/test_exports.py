@@ -8,6 +8,7 @@ import pytest
 import runlane
 
 PROMISED = {
+    "ApprovalDecision",
     "BaseIntegration",
     "ConfigurationError",
     "Context",

@@ -233,6 +233,18 @@ async def test_ticks_are_listed_newest_first_by_organisation_and_workflow(store:
     assert len((await store.ticks(TickQuery(orgs=None, workflow="audit"))).items) == 3
 
 
+async def test_who_decided_and_what_it_was_sent_is_kept(store: RecordStore) -> None:
+    story = Story()
+    ann, bob = story.decision("ann"), story.decision("bob", reason=None)
+    events: list[AnyEvent] = [story.queued(), story.pending_approval(ann, count=2), story.approved(ann, bob)]
+    await store.apply(stored([*events, story.signalled()]))
+    record = await store.get("acme", "e1")
+    assert record is not None
+    assert record.status == "Queued"
+    assert [step.by for step in record.transitions] == [ann.by, bob.by]
+    assert [type(line.entry).__name__ for line in record.trace] == ["SignalEntry"]
+
+
 async def test_of_two_words_on_one_tick_the_later_stands(store: RecordStore) -> None:
     early, late = stored([ticked(1, outcome="skipped"), ticked(1, outcome="caught_up", execution_id="e1")])
     await store.apply([late])

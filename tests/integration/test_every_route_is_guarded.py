@@ -18,6 +18,7 @@ from runlane.contracts import subjects
 from runlane.directory import api_key_key
 from runlane_gateway.gate import OPEN
 from runlane_gateway.permissions import (
+    APPROVE_EXECUTIONS,
     EXECUTE_WORKFLOWS,
     MANAGE_CONFIG,
     MANAGE_EXECUTIONS,
@@ -65,7 +66,8 @@ class Listed(Struct, frozen=True, kw_only=True):
 class Thing(Struct, frozen=True, kw_only=True):
     """Is about a thing of one organisation, which its path names: `path` names acme's, `unknown` one that is not there.
 
-    `{execution}`, `{running}` and `{key}` stand for ids of acme's: see `ids`. `own`: what the owner is answered.
+    `{execution}`, `{running}`, `{pending}`, `{refusable}` and `{key}` stand for ids of acme's: see `ids`. `own`: what
+    the owner is answered.
     """
 
     permission: str | None
@@ -86,6 +88,10 @@ SECRET: dict[str, Any] = {"path": {"org": "acme", "name": "pin"}, "unknown": {"o
 WORKFLOW: dict[str, Any] = {
     "path": {"org": "acme", "workflow": "quick"},
     "unknown": {"org": "nowhere", "workflow": "quick"},
+}
+RULE: dict[str, Any] = {
+    "path": {"org": "acme", "workflow": "approved"},
+    "unknown": {"org": "nowhere", "workflow": "approved"},
 }
 KEY: dict[str, Any] = {"path": {"id": "{key}"}, "unknown": {"id": "nosuchkey"}}
 FORM: dict[str, Any] = {"path": {"id": "intake"}, "unknown": {"id": "nosuchform"}}
@@ -117,6 +123,20 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/executions/{id}/events"): Thing(permission=VIEW_EXECUTIONS, **EXECUTION),
     ("POST", "/executions/{id}/cancel"): Thing(permission=MANAGE_EXECUTIONS, **RUNNING, body={}),
     ("POST", "/executions/{id}/retry"): Thing(permission=MANAGE_EXECUTIONS, **EXECUTION, body={}, own=202),
+    ("GET", "/approvals"): Listed(permission=VIEW_EXECUTIONS),
+    ("POST", "/executions/{id}/events/{name}"): Thing(
+        permission=MANAGE_EXECUTIONS,
+        path={"id": "{pending}", "name": "paid"},
+        unknown={"id": NO_ID, "name": "paid"},
+        body={},
+        own=202,
+    ),
+    ("POST", "/executions/{id}/approve"): Thing(
+        permission=APPROVE_EXECUTIONS, path={"id": "{pending}"}, unknown={"id": NO_ID}, body={}
+    ),
+    ("POST", "/executions/{id}/reject"): Thing(
+        permission=APPROVE_EXECUTIONS, path={"id": "{refusable}"}, unknown={"id": NO_ID}, body={}
+    ),
     ("GET", "/schedules"): Listed(permission=VIEW_EXECUTIONS),
     ("PUT", "/schedules/{workflow}"): Listed(permission=MANAGE_CONFIG, path={"workflow": "nightly"}, body={}),
     ("GET", "/schedules/{workflow}"): Listed(permission=VIEW_EXECUTIONS, path={"workflow": "nightly"}),
@@ -138,6 +158,10 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/orgs/{org}/config/{key}"): Thing(permission=MANAGE_CONFIG, **CONFIG),
     ("PUT", "/orgs/{org}/config/{key}"): Thing(permission=MANAGE_CONFIG, **CONFIG, body={"value": "Ulm"}),
     ("DELETE", "/orgs/{org}/config/{key}"): Thing(permission=MANAGE_CONFIG, **CONFIG, own=204),
+    ("GET", "/orgs/{org}/approval-rules"): Thing(permission=VIEW_EXECUTIONS, **ORG),
+    ("GET", "/orgs/{org}/approval-rules/{workflow}"): Thing(permission=VIEW_EXECUTIONS, **RULE),
+    ("PUT", "/orgs/{org}/approval-rules/{workflow}"): Thing(permission=MANAGE_CONFIG, **RULE, body={}),
+    ("DELETE", "/orgs/{org}/approval-rules/{workflow}"): Thing(permission=MANAGE_CONFIG, **RULE, own=204),
     ("GET", "/orgs/{org}/secrets"): Thing(permission=MANAGE_SECRETS, **ORG),
     ("GET", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET),
     ("PUT", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, body={"value": "1234"}),
@@ -157,6 +181,8 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY),
     ("DELETE", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY, own=204),
 }
+
+NOBODYS = {"execution": NO_ID, "running": NO_ID, "pending": NO_ID, "refusable": NO_ID, "key": "acme"}
 
 #: Keys that look at no header: what they are about is the key's own organisations.
 BY_KEY_ALONE = {("GET", "/keys")}
@@ -202,12 +228,16 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
         assert (await acme.put("/orgs/acme/config/place", json={"value": "acme-only-value"})).status_code == 200
         assert (await acme.put("/orgs/acme/secrets/pin", json={"value": "1234"})).status_code == 200
         assert (await acme.put("/forms/intake", json=NEW_FORM)).status_code == 200
+        # The caller of all these doors is also who asked.
+        assert (await acme.put("/orgs/acme/approval-rules/approved", json={"allowOwn": True})).status_code == 200
+        pending, refusable = [await acme.post("/workflows/approved", json={}) for _ in range(2)]
         executor.holding = True
         running = await acme.post("/workflows/slow", json={})
     await eventually(lambda: len(executor.requests) == 2, within=20)
     executor.holding = False
     await gateway.records.apply(await bus.read(subjects.EVENTS, ">"))
-    return {"execution": ended.json()["executionId"], "running": running.json()["executionId"], "key": "spare"}
+    answers = {"execution": ended, "running": running, "pending": pending, "refusable": refusable}
+    return {"key": "spare", **{name: answer.json()["executionId"] for name, answer in answers.items()}}
 
 
 @pytest.fixture
@@ -258,7 +288,7 @@ async def test_nobody_gets_in_without_credentials_or_with_bad_ones(gateway: Gate
     async with httpx.AsyncClient(base_url=gateway.url, headers=headers, timeout=20) as nobody:
         for name, door in DOORS.items():
             # Things that are there and things that are not look the same to nobody.
-            asked = await ask(nobody, name, path_of(door, {"execution": NO_ID, "running": NO_ID, "key": "acme"}))
+            asked = await ask(nobody, name, path_of(door, NOBODYS))
             if (asked.status == 401) == isinstance(door, Open):
                 wrong.append((name, asked.status))
     assert not wrong

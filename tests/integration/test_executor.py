@@ -248,14 +248,13 @@ async def test_what_was_taken_over_during_a_silence_is_stopped(intake: Intake, c
     await eventually(lambda: not intake.runs.running)
 
 
-async def test_who_sleeps_past_the_limit_over_all_attempts_is_ended_at_it(intake: Intake, caller: Client) -> None:
+async def test_what_is_slept_counts_for_no_limit(intake: Intake, caller: Client) -> None:
     request = caller.request("oversleeps", {})
     await caller.submit(request)
 
     ended = await caller.ended(request, within=30)
 
-    assert isinstance(ended, Failed)
-    assert (ended.data.failure.error, ended.data.failure.details) == ("TimeoutError", {"timeout_seconds": 3})
+    assert isinstance(ended, Succeeded)
 
 
 async def test_a_timeout_names_the_limit_that_was_reached(intake: Intake, caller: Client) -> None:

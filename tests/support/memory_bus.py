@@ -10,21 +10,35 @@ from typing import Any, NoReturn
 from msgspec import Raw
 
 from runlane.contracts import subjects
+from runlane.contracts.approvals import ApprovalTerms
 from runlane.contracts.messages import (
     STATE_TAILS,
     AnyEvent,
+    ApprovalExpired,
+    ApprovalExpiredData,
+    Approved,
     Caller,
     Cancelled,
     CancelledData,
+    DecidedData,
+    Decision,
+    Declined,
     Failed,
     FailedData,
     Failure,
     LogEntry,
+    PendingApproval,
+    PendingApprovalData,
     ProgressEntry,
     Queued,
     QueuedData,
+    Rejected,
+    RejectedData,
     Retrying,
     RetryingData,
+    SignalEntry,
+    Signalled,
+    SignalledData,
     Started,
     StartedData,
     Succeeded,
@@ -94,6 +108,35 @@ class Story:
     def cancelled(self, reason: str | None = "enough") -> Cancelled:
         return Cancelled(**self._envelope(), data=CancelledData(by=Caller("key2", "ann@acme.test"), reason=reason))
 
+    def pending_approval(self, *given: Decision, count: int = 1, **data: Any) -> PendingApproval:
+        envelope = self._envelope()
+        terms = ApprovalTerms(
+            expires_at=START + timedelta(days=3), rule="as declared", message="Delete it?", count=count
+        )
+        known: dict[str, Any] = {"terms": terms, "digest": "d", "asked_at": START, "decisions": list(given)}
+        return PendingApproval(**envelope, data=PendingApprovalData(**known | data))
+
+    def decision(self, who: str = "ann", approved: bool = True, reason: str | None = "fine") -> Decision:
+        return Decision(approved=approved, by=Caller(who, f"{who}@acme.test"), at=self.at, digest="d", reason=reason)
+
+    def approved(self, *given: Decision, **data: Any) -> Approved:
+        return Approved(**self._envelope(), data=DecidedData(decisions=list(given), asked_at=START, **data))
+
+    def declined(self, *given: Decision, **data: Any) -> Declined:
+        return Declined(**self._envelope(), data=DecidedData(decisions=list(given), asked_at=START, **data))
+
+    def rejected(self, *given: Decision) -> Rejected:
+        return Rejected(**self._envelope(), data=RejectedData(decisions=list(given)))
+
+    def approval_expired(self) -> ApprovalExpired:
+        envelope = self._envelope()
+        return ApprovalExpired(**envelope, data=ApprovalExpiredData(expired_at=envelope["time"]))
+
+    def signalled(self, name: str = "paid", number: int = 1) -> Signalled:
+        envelope = self._envelope()
+        entry = SignalEntry(at=envelope["time"], name=name, id=f"e{number}", data=Raw(b'{"n":1}'), by=Caller("key1"))
+        return Signalled(**envelope, data=SignalledData(number=number, entry=entry))
+
     def log(self, message: str) -> LogEntry:
         return LogEntry(at=self.at, level="info", message=message, data=Raw(b'{"of":"log"}'))
 
@@ -132,6 +175,8 @@ def subject_of(event: AnyEvent) -> str:
     """Where the event is published."""
     if isinstance(event, Ticked):
         return subjects.tick(event.organization, event.workflow)
+    if isinstance(event, Signalled):
+        return subjects.signal(event.organization, event.workflow, event.subject, event.data.entry.id)
     tail = "queued" if isinstance(event, Queued) else "trace" if isinstance(event, Traced) else STATE_TAILS[type(event)]
     return subjects.event(event.organization, event.workflow, event.subject, tail)
 

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Raw, Struct
 
 from runlane.clock import ManualClock
-from runlane.contracts.directory import Entry, Manifest, Org, ScheduleSetting
-from runlane.directory import Directory, org_key, schedule_key, workflow_key
+from runlane.contracts.directory import ApprovalRule, Entry, Manifest, Org, ScheduleSetting
+from runlane.directory import Directory, approval_key, org_key, schedule_key, workflow_key
 from runlane.ports import Bus
 from runlane_scheduler.scheduler import Scheduler
 from tests.support.scheduler_bus import SchedulerBus
@@ -66,5 +66,7 @@ def _key(entry: Entry) -> str:
             return workflow_key(name)
         case ScheduleSetting(org=org, workflow=workflow):
             return schedule_key(org, workflow)
+        case ApprovalRule(org=org, workflow=workflow):
+            return approval_key(org, workflow)
         case _:
             raise TypeError(type(entry))

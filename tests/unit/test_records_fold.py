@@ -69,7 +69,7 @@ def test_waiting_for_approval_is_not_just_suspended() -> None:
     story = Story()
     begun = [story.queued(), story.started()]
     assert told(*begun, story.suspended("sleep")).status == "Suspended"
-    assert told(*begun, story.suspended("approval")).status == "PendingApproval"
+    assert told(*begun, story.pending_approval(step="approval")).status == "PendingApproval"
 
 
 def test_a_cancelled_execution_lasted_from_its_start_to_its_cancel() -> None:

@@ -15,6 +15,7 @@ _STYLE_OF = {
     "Cancelled": "yellow",
     "Running": "cyan",
     "Retrying": "magenta",
+    "PendingApproval": "magenta",
     "error": "red",
     "critical": "bold red",
     "warning": "yellow",
@@ -122,6 +123,8 @@ def _line(event: str, data: Mapping[str, Any]) -> tuple[str, str]:
             return "variable", f"{data.get('name')} = {json.dumps(data.get('value'), ensure_ascii=False)}"
         case "step":
             return "step", f"{data.get('name')} ({duration(data.get('duration_ms'))})"
+        case "event":
+            return "event", f"{data.get('name')}{_compact(data.get('data'))}"
         case "dropped":
             return "dropped", f"{data.get('count')} more of kind {data.get('what')} were not kept"
     return event, json.dumps(data, ensure_ascii=False)

@@ -73,6 +73,10 @@ def _sections(execution: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
                 for entry in execution.get("steps") or []
             ],
         ),
+        (
+            "Events",
+            [f"{_at(entry)}  {entry['name']}  {_json(entry.get('data'))}" for entry in execution.get("events") or []],
+        ),
         ("Calls", [_call(entry) for entry in execution.get("integrationCalls") or []]),
         ("Log", [_log(entry) for entry in execution.get("logs") or []]),
         (
@@ -84,7 +88,9 @@ def _sections(execution: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 def _transition(entry: Mapping[str, Any]) -> str:
     until = local_time(entry.get("until"))
-    parts = [entry.get("reason"), f"until {until}" if until else None]
+    who = entry.get("by") or {}
+    by = who.get("email") or who.get("id")
+    parts = [f"by {by}" if by else None, entry.get("reason"), f"until {until}" if until else None]
     return f"{_at(entry)}  {entry['status']} (attempt {entry['attempt']})  " + ", ".join(p for p in parts if p)
 
 

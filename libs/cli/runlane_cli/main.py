@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from .access_commands import keys, whoami
+from .approvals_commands import approvals, approve, reject, send_event
 from .audit_command import audit
 from .datadir import DEFAULT
 from .directory_commands import config, orgs, secrets
@@ -26,6 +27,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(executions, name="executions")
+app.add_typer(approvals, name="approvals")
 app.add_typer(config, name="config")
 app.add_typer(secrets, name="secrets")
 app.add_typer(orgs, name="orgs")
@@ -33,6 +35,9 @@ app.add_typer(keys, name="keys")
 app.command()(whoami)
 app.command("audit")(audit)
 app.add_typer(forms, name="forms")
+app.command()(approve)
+app.command()(reject)
+executions.command("send-event")(send_event)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from runlane.workflow import RetryPolicy, workflow
 
 if TYPE_CHECKING:
     from runlane.context import Context
+    from runlane.contracts.messages import ApprovalDecision
     from runlane.errors import (
         ConfigurationError,
         DefinitionError,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from runlane.integrations.base import BaseIntegration
 
 __all__ = [
+    "ApprovalDecision",
     "BaseIntegration",
     "ConfigurationError",
     "Context",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ApprovalDecision": "runlane.contracts.messages",
     "BaseIntegration": "runlane.integrations.base",
     "Context": "runlane.context",
 }

@@ -7,7 +7,7 @@ import asyncio
 import inspect
 import threading
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast, overload
 
@@ -15,7 +15,16 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from runlane.clock import Clock, SystemClock
+from runlane.contracts import subjects
+from runlane.contracts.approvals import (
+    DEFAULT_EXPIRY_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    MOST_APPROVALS,
+    MOST_APPROVERS,
+    ApprovalAsk,
+)
 from runlane.contracts.messages import (
+    ApprovalDecision,
     CallEntry,
     Caller,
     CheckpointEntry,
@@ -28,7 +37,8 @@ from runlane.contracts.messages import (
     Trigger,
     VariableEntry,
 )
-from runlane.errors import ConfigurationError, ResultTooLarge, ValidationError
+from runlane.errors import ConfigurationError, ResultTooLarge, ValidationError, WaitTimeout
+from runlane.ids import check_token
 from runlane.ports import Runtime
 from runlane.redaction import Redactor
 from runlane.registry import integration as integration_class
@@ -54,6 +64,9 @@ LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
 
 _MISSING: Any = object()
 
+#: How the journal keeps that what was waited for did not come.
+_NOTHING_CAME = b"{}"
+
 
 class Identity(Struct, frozen=True, kw_only=True):
     """Who and what an execution is."""
@@ -69,16 +82,39 @@ class Identity(Struct, frozen=True, kw_only=True):
     resumed: bool = False
 
 
+class Received(Struct, frozen=True, omit_defaults=True):
+    """What a wait for an event came to, as it is kept in the journal: an event, or that none came in time."""
+
+    event: str | None = None
+    data: Any = None
+
+
 class Journal(Struct, kw_only=True):
     """What earlier runs of the execution stored, in true form: JSON by step key, variable and checkpoint name.
 
     `secrets`: the values that they read.
+    `signals`: the events it was sent, by name in the order they came, as (id, JSON).
     """
 
     steps: dict[str, bytes] = field(default_factory=dict)
     variables: dict[str, bytes] = field(default_factory=dict)
     checkpoints: dict[str, bytes] = field(default_factory=dict)
     secrets: list[str] = field(default_factory=list)
+    signals: dict[str, list[tuple[str, bytes]]] = field(default_factory=dict)
+
+    def untaken(self, name: str) -> tuple[str, bytes] | None:
+        """The oldest event of that name that no wait has taken."""
+        prefix = subjects.waits_for(name)
+        waits = (self.steps[key] for key in self.steps if key.partition("#")[0] == prefix)
+        taken = {received.event for wait in waits if (received := _received(wait)) is not None}
+        return next((signal for signal in self.signals.get(name, ()) if signal[0] not in taken), None)
+
+
+def _received(stored: bytes) -> Received | None:
+    try:
+        return msgspec.json.decode(stored, type=Received)
+    except msgspec.ValidationError:
+        return None  # a step of the author's that has such a name
 
 
 class _Closeable(Protocol):
@@ -334,6 +370,72 @@ class Context:
             await self._trace(StepEntry(at=self._clock.now(), key=key, result=Raw(stored)))
         await self._runtime.sleep(msgspec.json.decode(stored, type=datetime))
 
+    async def wait_for_event(self, name: str, *, timeout: float = 86_400) -> Any:
+        """The data of the next event `name` that is sent to this execution (`POST /executions/{id}/events/{name}`).
+
+        No slot is held meanwhile. An event that came before the wait is taken at once; each is taken by one wait, in
+        the order in which they came. Raises `TimeoutError` when none comes within `timeout` seconds.
+        """
+        check_token(name, "name")
+        _check_wait(timeout)
+        key = self._step_key(subjects.waits_for(name))
+        stored = self._journal.steps.get(key)
+        if stored is None:
+            signal = self._journal.untaken(name)
+            if signal is None:
+                await self._runtime.wait(subjects.waits_for(name), self._wait_until(key, timeout))
+                received = Received()
+            else:
+                received = Received(signal[0], msgspec.json.decode(signal[1]))
+            stored = await self._keep_wait(key, received)
+        received = msgspec.json.decode(stored, type=Received)
+        if received.event is None:
+            raise WaitTimeout(f"No event {name!r} came within {timeout:g} seconds", timeout)
+        self._redactor.sanitized(received.data)  # values under secret names are masked from now on
+        return received.data
+
+    async def wait_for_approval(
+        self,
+        message: str,
+        *,
+        timeout: float = DEFAULT_EXPIRY_SECONDS,
+        approvers: Sequence[str] = (),
+        count: int = 1,
+    ) -> ApprovalDecision:
+        """Ask people and return what they decided; `approved` says whether they agreed. No slot is held meanwhile.
+
+        `approvers` are key ids, e-mail addresses, roles or permissions, nobody named meaning everyone who may approve;
+        `count` of them must agree, one refusal decides. Raises `TimeoutError` when it takes them longer than `timeout`
+        seconds.
+        """
+        _check_wait(timeout)
+        _check_approvers(message, approvers, count)
+        key = self._step_key("approval")
+        stored = self._journal.steps.get(key)
+        if stored is None:
+            ask = ApprovalAsk(key, self._short(message), list(approvers), count)
+            await self._runtime.wait("approval", self._wait_until(key, timeout), ask)
+            stored = await self._keep_wait(key, Received())
+        if stored == _NOTHING_CAME:
+            raise WaitTimeout(f"Nobody decided within {timeout:g} seconds", timeout)
+        return msgspec.json.decode(stored, type=ApprovalDecision)
+
+    def _wait_until(self, key: str, timeout: float) -> datetime:
+        """When the wait ends; the same for every run."""
+        stored = self._journal.steps.get(f"{key} until")
+        if stored is None:
+            stored = msgspec.json.encode(self._clock.now() + timedelta(seconds=timeout))
+            self._journal.steps[f"{key} until"] = stored
+            self._trace(StepEntry(at=self._clock.now(), key=f"{key} until", result=Raw(stored)))
+        return msgspec.json.decode(stored, type=datetime)
+
+    async def _keep_wait(self, key: str, received: Received) -> bytes:
+        kept = self._redactor.sanitized(msgspec.to_builtins(received))
+        self._journal.steps[key] = kept.true_json
+        entry = StepEntry(at=self._clock.now(), key=key, result=Raw(kept.json))
+        await self._trace(entry, kept.true_json if kept.changed else None)
+        return kept.true_json
+
     def run(self, awaitable: Coroutine[Any, Any, T]) -> T:
         """For plain (not async) workflows: run something awaitable of this context and return its result."""
         if self._loop is None or threading.get_ident() == self._thread:
@@ -422,6 +524,20 @@ def _check_kept(what: str, json: bytes) -> None:
             " to it here.",
             details={"size_bytes": len(json), "limit_bytes": MAX_KEPT_BYTES},
         )
+
+
+def _check_wait(timeout: float) -> None:
+    if not 0 < timeout <= LONGEST_WAIT_SECONDS:
+        raise ValidationError(f"timeout must be more than 0 and at most {LONGEST_WAIT_SECONDS:g} seconds", "timeout")
+
+
+def _check_approvers(message: str, approvers: Sequence[str], count: int) -> None:
+    if not message.strip():
+        raise ValidationError("message must say what is to be approved", "message")
+    if isinstance(approvers, str) or len(approvers) > MOST_APPROVERS or not all(approvers):
+        raise ValidationError(f"approvers must be a list of at most {MOST_APPROVERS} names", "approvers")
+    if not 1 <= count <= MOST_APPROVALS:
+        raise ValidationError(f"count must be 1 to {MOST_APPROVALS}", "count")
 
 
 class _Nothing:

@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from runlane.contracts.directory import (
+    EVERY_WORKFLOW,
     PLATFORM,
     ApiKey,
+    ApprovalRule,
     ConfigValue,
     Entry,
     ImportFailure,
@@ -28,6 +30,10 @@ from runlane.telemetry import logger
 
 _log = logger(__name__)
 _T = TypeVar("_T", bound=Entry)
+
+
+#: What stands for every workflow in a key: no workflow can have that name.
+ALL_WORKFLOWS = "_all"
 
 
 def org_key(org: str) -> str:
@@ -60,6 +66,10 @@ def schedule_key(org: str, workflow: str) -> str:
 
 def form_key(org: str, form: str) -> str:
     return f"forms.{org}.{form}"
+
+
+def approval_key(org: str, workflow: str) -> str:
+    return f"approvals.{org}.{ALL_WORKFLOWS if workflow == EVERY_WORKFLOW else workflow}"
 
 
 class Directory:
@@ -118,6 +128,11 @@ class Directory:
 
     def org(self, org: str) -> Org | None:
         return self._get(org_key(org), Org)
+
+    def time_zone(self, org: str) -> str:
+        """The organisation's own; UTC where there is none."""
+        known = self.org(org)
+        return "UTC" if known is None else known.time_zone
 
     def orgs(self) -> Iterable[Org]:
         return self._all("orgs", Org)
@@ -182,6 +197,13 @@ class Directory:
 
     def forms(self, org: str) -> list[Form]:
         return self._of_org("forms", org, Form)
+
+    def approval_rule(self, org: str, workflow: str) -> ApprovalRule | None:
+        """The organisation's rule for exactly this workflow, or for `*`."""
+        return self._get(approval_key(org, workflow), ApprovalRule)
+
+    def approval_rules(self, org: str) -> list[ApprovalRule]:
+        return self._of_org("approvals", org, ApprovalRule)
 
     def _true_value(self, value: ConfigValue) -> Any:
         if value.sealed is None or self._sealer is None:

@@ -5,6 +5,7 @@ RunlaneError                     code, message, details
 │   ├── ValidationError          details: field
 │   ├── IntegrationError         details: integration, status_code
 │   ├── TimeoutError             details: timeout_seconds
+│   │   └── WaitTimeout          what the workflow waited for did not come in time
 │   ├── ConfigurationError       details: config_key
 │   ├── PermissionError
 │   ├── SerializationError       details: path
@@ -68,6 +69,7 @@ __all__ = [
     "UnprocessableRequest",
     "UnsupportedMediaType",
     "ValidationError",
+    "WaitTimeout",
     "WorkerCrashed",
     "WorkflowException",
     "WorkflowNotFound",
@@ -145,6 +147,13 @@ class TimeoutError(WorkflowException):
         known = {"timeout_seconds": timeout_seconds} if timeout_seconds is not None else {}
         super().__init__(message, details={**known, **(details or {})})
         self.timeout_seconds = timeout_seconds
+
+
+class WaitTimeout(TimeoutError):
+    """What the workflow waited for did not come in time."""
+
+    code = "TimeoutError"
+    retryable = False  # a retry would find that it did not come
 
 
 class ConfigurationError(WorkflowException):

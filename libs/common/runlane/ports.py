@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from msgspec import Struct
 
+from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.messages import TraceEntry
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
@@ -132,6 +133,11 @@ class Bus(Protocol):
 
     async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
         """Up to `limit` stored messages after a sequence, oldest first."""
+        ...
+
+    async def newest(self, stream: str, filter_: str) -> list[Stored]:
+        """The last stored message of every subject under a filter, at most 1024, as one replica of the stream has
+        them: it may not have the latest yet."""
         ...
 
     async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:
@@ -319,6 +325,11 @@ class Runtime(Protocol):
         """Wait in the slot for a short while, or raise `Suspend` to give it up until then."""
         ...
 
+    async def wait(self, reason: str, until: datetime, approval: ApprovalAsk | None = None) -> None:
+        """Raise `Suspend` to give up the slot until what `reason` names has come, `until` at the latest; return when
+        it is known not to have come by then."""
+        ...
+
     def vendors(self) -> Vendors:
         """For integrations."""
         ...
@@ -331,6 +342,6 @@ class Suspend(BaseException):
     the workflow; `until` None means until somebody resumes it.
     """
 
-    def __init__(self, reason: str, until: datetime | None = None) -> None:
+    def __init__(self, reason: str, until: datetime | None = None, approval: ApprovalAsk | None = None) -> None:
         super().__init__(reason)
-        self.reason, self.until = reason, until
+        self.reason, self.until, self.approval = reason, until, approval

@@ -6,20 +6,33 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
+from runlane.approving import wake_message
 from runlane.clock import Clock
+from runlane.contracts import subjects
 from runlane.contracts.messages import (
+    ApprovalExpired,
+    ApprovalExpiredData,
+    Approved,
+    Declined,
+    Event,
     Failed,
     FailedData,
     Failure,
+    PendingApproval,
     Request,
     Retrying,
+    RetryingData,
     Started,
     StartedData,
     Suspended,
+    SuspendedData,
     TerminalEvent,
     encode,
 )
 from runlane.errors import ExecutorLost, StateConflict
+from runlane.ports import Stored
+from runlane.sealing import Sealer
+from runlane_executor.journal import event_is_waiting
 from runlane_executor.stateline import StateLine
 
 #: So many executors may die under one execution before it is given up: it may be what kills them.
@@ -27,11 +40,15 @@ MAX_LOSSES = 10
 
 
 class Claimed(Struct, frozen=True):
-    """This executor runs it. `sequence` is the claim's place in the stream, and the fencing token of all it writes."""
+    """This executor runs it. `sequence` is the claim's place in the stream, and the fencing token of all it writes.
+
+    `waited_seconds`: how much of the time since its first start it was suspended.
+    """
 
     sequence: int
     first_started_at: datetime
     losses: int = 0
+    waited_seconds: float = 0.0
     resumed: bool = False
 
 
@@ -43,25 +60,33 @@ class Settled(Struct, frozen=True):
 
 Verdict: TypeAlias = Claimed | Settled
 
+#: States that somebody was to follow with a request for the next run.
+Asking: TypeAlias = Retrying | Suspended | PendingApproval | Approved | Declined
+
 
 class Claims:
     """Claims executions for one executor."""
 
-    def __init__(self, line: StateLine, clock: Clock) -> None:
-        self._line, self._clock = line, clock
+    def __init__(self, line: StateLine, clock: Clock, sealer: Sealer) -> None:
+        self._line, self._clock, self._sealer = line, clock, sealer
 
     async def claim(self, request: Request, message: str, lane: str, version: str) -> Verdict:
         """Claim the execution that the work-queue message `message` asks for."""
-        first = request.first_started_at or self._clock.now()
-        resumed = request.last_state > 0
-        started = self.started(request, message, first, version, resumed=resumed)
+        if request.wake:
+            return await self._look(request, lane)
+        now = self._clock.now()
+        first, resumed = request.first_started_at or now, request.first_started_at is not None
+        waited = request.waited_seconds
+        if request.suspended_at is not None:
+            waited += max(0.0, (now - request.suspended_at).total_seconds())
+        started = self.started(request, message, first, version, resumed=resumed, waited=waited)
         try:
             sequence = await self._line.move(request, started, request.last_state)
-            return Claimed(sequence, first, resumed=resumed)
+            return Claimed(sequence, first, waited_seconds=waited, resumed=resumed)
         except StateConflict:
             return await self._resolve(request, message, lane, version)
 
-    def started(
+    def started(  # noqa: PLR0913  # each is a fact of its own
         self,
         request: Request,
         message: str,
@@ -70,6 +95,7 @@ class Claims:
         *,
         resumed: bool,
         losses: int = 0,
+        waited: float = 0.0,
         reason: str | None = None,
     ) -> Started:
         """The event that takes possession."""
@@ -80,6 +106,7 @@ class Claims:
             first_started_at=first,
             resumed=resumed,
             losses=losses,
+            waited_seconds=waited,
             workflow_version=version,
             reason=reason,
         )
@@ -92,48 +119,105 @@ class Claims:
             if found is None:
                 # The events have aged out of the stream; nobody else can own it.
                 taken = self.started(request, message, self._clock.now(), version, resumed=False)
-                expect, losses = 0, 0
+                expect = 0
             else:
                 stored, state = found
-                if isinstance(state, TerminalEvent):
-                    return Settled(stored.payload)
-                if isinstance(state, Retrying | Suspended) and request.last_state < stored.sequence:
-                    # The owner may have died between saying so and asking for the next run: ask again for it.
-                    await self.ask_again(request, state, stored.sequence, lane)
-                    return Settled()
-                if isinstance(state, Started) and state.data.request != message:
-                    return Settled()  # another message holds the lease, and will be delivered again if its owner dies
-                if not isinstance(state, Started):
-                    raise AssertionError(f"unexpected state {type(state).__name__}")
-                expect, losses = stored.sequence, state.data.losses + 1
-                if losses > MAX_LOSSES:
+                if not (isinstance(state, Started) and state.data.request == message):
+                    # Its owner may have died between saying so and asking for the next run; or another message holds
+                    # the lease, and will be delivered again if its owner dies.
+                    return await self._follow_up(request, stored, state, lane)
+                expect = stored.sequence
+                if state.data.losses >= MAX_LOSSES:
                     return await self._give_up(request, expect)
-                taken = self.started(
-                    request,
-                    message,
-                    state.data.first_started_at,
-                    version,
-                    resumed=True,
-                    losses=losses,
-                    reason="executor lost",
-                )
+                taken = self._taken_over(request, message, state, version)
             try:
                 sequence = await self._line.move(request, taken, expect)
             except StateConflict:
                 continue
-            return Claimed(sequence, taken.data.first_started_at, losses, resumed=taken.data.resumed)
+            data = taken.data
+            return Claimed(sequence, data.first_started_at, data.losses, data.waited_seconds, resumed=data.resumed)
 
-    async def ask_again(self, request: Request, state: Retrying | Suspended, sequence: int, lane: str) -> None:
-        """Put the request for the next run of a retrying or suspended execution on the queue, for its time."""
-        at = state.data.next_attempt_at if isinstance(state, Retrying) else state.data.until
+    def _taken_over(self, request: Request, message: str, state: Started, version: str) -> Started:
+        data = state.data
+        return self.started(
+            request,
+            message,
+            data.first_started_at,
+            version,
+            resumed=True,
+            losses=data.losses + 1,
+            waited=data.waited_seconds,
+            reason="executor lost",
+        )
+
+    async def _look(self, request: Request, lane: str) -> Verdict:
+        """Somebody may have moved the execution and died before he told the queue, or its approval has expired."""
+        found = await self._line.last(request)
+        if found is not None:
+            return await self._follow_up(request, *found, lane)
+        if await self._line.is_queued(request):
+            # Whoever accepted it died before he had put it up for approval. Nobody can give one any more.
+            return await self._expire(request, 0, None)
+        return Settled()
+
+    async def _follow_up(self, request: Request, stored: Stored, state: Event, lane: str) -> Verdict:
+        """See to it that the next run of an execution that nobody runs is on the queue, at its time."""
+        if isinstance(state, TerminalEvent):
+            return Settled(stored.payload)
+        if not isinstance(state, Asking):
+            return Settled()
+        if request.last_state >= stored.sequence and not request.wake:
+            raise StateConflict("The state line cannot be read up to its end yet.")  # from a replica that lags
+        if isinstance(state, PendingApproval) and state.data.step is None:
+            if self._clock.now() >= state.data.terms.expires_at:
+                return await self._expire(request, stored.sequence, state)
+            await self._line.publish(wake_message(request, state.data.terms.expires_at, lane))
+        else:
+            await self.ask_again(request, state, stored.sequence, lane)
+        return Settled()
+
+    async def ask_again(self, request: Request, state: Asking, sequence: int, lane: str) -> None:
+        """Put the request for the next run of a waiting execution on the queue, for its time."""
+        data = state.data
         following = msgspec.structs.replace(
             request,
-            attempt=state.data.next_attempt if isinstance(state, Retrying) else request.attempt,
+            attempt=data.next_attempt if isinstance(data, RetryingData) else max(1, state.attempt),
             last_state=sequence,
-            first_started_at=state.data.first_started_at,
+            first_started_at=data.first_started_at,
+            waited_seconds=data.waited_seconds,
+            suspended_at=_suspended_at(state),
+            wake=False,
         )
+        at = await self._next_run_at(request, state, sequence)
         if at is not None:
             await self._line.request_later(following, lane, at)
+
+    async def _next_run_at(self, request: Request, state: Asking, sequence: int) -> datetime | None:
+        match state:
+            case Retrying(data=retrying):
+                return retrying.next_attempt_at
+            case Suspended(data=suspended):
+                return self._clock.now() if await self._has_come(request, suspended, sequence) else suspended.until
+            case PendingApproval(data=pending):
+                return pending.terms.expires_at
+            case Approved(data=decided) | Declined(data=decided):
+                return max(decided.run_at, self._clock.now()) if decided.run_at is not None else self._clock.now()
+
+    async def _has_come(self, request: Request, suspended: SuspendedData, sequence: int) -> bool:
+        """Whether the event that it waits for was there before it said that it waits."""
+        name = subjects.awaited_event(suspended.reason)
+        return name is not None and await event_is_waiting(self._line.bus, self._sealer, request, name, sequence)
+
+    async def _expire(self, request: Request, expect: int, state: PendingApproval | None) -> Verdict:
+        now = self._clock.now()
+        data = ApprovalExpiredData(expired_at=now, decisions=[] if state is None else state.data.decisions)
+        never_run = msgspec.structs.replace(request, attempt=0)
+        expired = ApprovalExpired(**self._line.envelope(never_run, now, "approval_expired"), data=data)
+        try:
+            await self._line.move(request, expired, expect)
+        except StateConflict:
+            return Settled()  # decided in the last moment
+        return Settled(encode(expired))
 
     async def _give_up(self, request: Request, expect: int) -> Verdict:
         lost = ExecutorLost()
@@ -145,3 +229,14 @@ class Claims:
         except StateConflict:
             return Settled()
         return Settled(encode(failed))
+
+
+def _suspended_at(state: Asking) -> datetime | None:
+    """Since when its time does not count."""
+    match state:
+        case Suspended():
+            return state.time
+        case PendingApproval(data=waiting) | Approved(data=waiting) | Declined(data=waiting):
+            return None if waiting.step is None else waiting.asked_at
+        case _:
+            return None

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 import msgspec
 
 from runlane.clock import Clock
+from runlane.contracts.approvals import ApprovalAsk, ApprovalTerms
 from runlane.contracts.messages import (
-    Cancelled,
     Failed,
     FailedData,
     Failure,
+    PendingApproval,
+    PendingApprovalData,
     Request,
     Retrying,
     RetryingData,
@@ -26,7 +28,8 @@ from runlane.contracts.messages import (
 )
 from runlane.errors import MessageTooLarge, ResultTooLarge, StateConflict
 from runlane.retry import delay_seconds, may_retry
-from runlane_executor.claim import Claims
+from runlane.sealing import Sealer
+from runlane_executor.claim import Asking, Claims
 from runlane_executor.execution import Execution
 from runlane_executor.frames import Paused, Raised, Returned
 from runlane_executor.stateline import StateLine, as_entries
@@ -38,8 +41,11 @@ _EVENT_BYTES = 800 * 1024
 class Endings:
     """Ends runs on behalf of one executor."""
 
-    def __init__(self, line: StateLine, claims: Claims, clock: Clock, random: Callable[[], float]) -> None:
-        self._line, self._claims, self._clock, self._random = line, claims, clock, random
+    def __init__(
+        self, line: StateLine, claims: Claims, clock: Clock, sealer: Sealer, random: Callable[[], float]
+    ) -> None:
+        self._line, self._claims, self._clock = line, claims, clock
+        self._sealer, self._random = sealer, random
 
     async def end(self, execution: Execution, outcome: Returned | Raised | Paused) -> str:
         """Write the next state, answer and acknowledge; the new state's name, `fenced` if it was refused."""
@@ -51,6 +57,8 @@ class Endings:
                 event: StateEvent = self._succeeded(execution, outcome, now, rest)
             case Raised():
                 event = self._failed_or_retrying(execution, outcome, now, rest)
+            case Paused(approval=ApprovalAsk() as ask):
+                event = self._pending_approval(execution, ask, outcome.until or now, now, rest)
             case Paused():
                 event = self._suspended(execution, outcome, now, rest)
         try:
@@ -58,7 +66,7 @@ class Endings:
         except StateConflict:
             await self.settle(execution)
             return "fenced"
-        if isinstance(event, Retrying | Suspended):
+        if isinstance(event, Asking):
             await self._claims.ask_again(execution.request, event, sequence, execution.lease.lane)
         else:
             self.answer(execution.request, encode(event))
@@ -109,6 +117,7 @@ class Endings:
             next_attempt=attempt + 1,
             next_attempt_at=retry_at,
             first_started_at=execution.claimed.first_started_at,
+            waited_seconds=execution.claimed.waited_seconds,
             trace=rest,
         )
         return Retrying(**self._line.envelope(execution.request, now, f"retrying:{attempt}"), data=retrying)
@@ -119,17 +128,41 @@ class Endings:
         if not all(may_retry(settings, name, outcome.retryable, attempt) for name in names):
             return None
         at = now + timedelta(seconds=delay_seconds(settings, attempt, self._random))
-        limit = timedelta(seconds=execution.manifest.max_duration_seconds)
-        return at if at < execution.claimed.first_started_at + limit else None
+        return at if execution.seconds_spent(at) < execution.manifest.max_duration_seconds else None
 
     def _suspended(self, execution: Execution, outcome: Paused, now: datetime, rest: list[TraceEntry]) -> Suspended:
-        first, until = execution.claimed.first_started_at, outcome.until
-        if until is not None:
-            # Who would sleep past the limit over all attempts wakes up at it, to be ended.
-            until = min(until, first + timedelta(seconds=execution.manifest.max_duration_seconds))
-        data = SuspendedData(reason=outcome.reason, until=until, first_started_at=first, trace=rest)
-        name = f"suspended:{execution.claimed.sequence}"
+        claimed = execution.claimed
+        data = SuspendedData(
+            reason=outcome.reason,
+            until=outcome.until,
+            first_started_at=claimed.first_started_at,
+            waited_seconds=claimed.waited_seconds,
+            trace=rest,
+        )
+        name = f"suspended:{claimed.sequence}"
         return Suspended(**self._line.envelope(execution.request, now, name), data=data)
+
+    def _pending_approval(
+        self, execution: Execution, ask: ApprovalAsk, until: datetime, now: datetime, rest: list[TraceEntry]
+    ) -> PendingApproval:
+        request, claimed = execution.request, execution.claimed
+        data = PendingApprovalData(
+            terms=ApprovalTerms(
+                expires_at=until,
+                rule=f"asked for by {request.workflow}",
+                message=ask.message,
+                approvers=ask.approvers,
+                count=ask.count,
+            ),
+            digest=self._sealer.digest(ask.message.encode(), f"{request.org}|{request.execution_id}|{ask.step}"),
+            asked_at=now,
+            step=ask.step,
+            first_started_at=claimed.first_started_at,
+            waited_seconds=claimed.waited_seconds,
+            trace=rest,
+        )
+        name = f"pending_approval:{claimed.sequence}"
+        return PendingApproval(**self._line.envelope(request, now, name), data=data)
 
     def _too_large(self, execution: Execution, problem: MessageTooLarge) -> Failed:
         error = ResultTooLarge(details=problem.details)
@@ -148,6 +181,6 @@ def _without_trace(terminal: bytes) -> bytes:
     if b'"trace":[{' not in terminal:
         return terminal
     event = decode_event(terminal)
-    if isinstance(event, Cancelled) or not isinstance(event, Succeeded | Failed):
+    if not isinstance(event, Succeeded | Failed):
         return terminal
     return encode(msgspec.structs.replace(event, data=msgspec.structs.replace(event.data, trace=[])))

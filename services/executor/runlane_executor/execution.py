@@ -62,6 +62,10 @@ class Execution:
     def id(self) -> str:
         return self.request.execution_id
 
+    def seconds_spent(self, now: datetime) -> float:
+        """Since its first start, without the time in which it was suspended."""
+        return (now - self.claimed.first_started_at).total_seconds() - self.claimed.waited_seconds
+
     def end_timer(self) -> None:
         if self.timeout is not None:
             self.timeout.cancel()

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from runlane.context import Identity, Journal
+from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.messages import Failure
 from runlane.ports import Budget
 
@@ -162,6 +163,7 @@ class Paused(_Frame, frozen=True, array_like=True, tag="paused"):
     execution_id: str
     reason: str
     until: datetime | None
+    approval: ApprovalAsk | None = None
 
 
 class Stopped(_Frame, frozen=True, array_like=True, tag="stopped"):

@@ -1,14 +1,24 @@
 """Reads back what earlier runs of an execution stored, in its true form: what resume stands on."""
 
+import asyncio
+
 import msgspec
 
 from runlane.context import Journal
 from runlane.contracts import subjects
 from runlane.contracts.messages import (
+    AnyEvent,
+    ApprovalDecision,
+    Approved,
     CheckpointEntry,
+    DecidedData,
+    Declined,
+    PendingApproval,
     Request,
     Retrying,
     SecretEntry,
+    SignalEntry,
+    Signalled,
     StepEntry,
     Suspended,
     Traced,
@@ -17,26 +27,65 @@ from runlane.contracts.messages import (
     decode_event,
     trace_context,
 )
+from runlane.errors import BusUnavailable
 from runlane.ports import Bus
 from runlane.sealing import Sealer
 
 _PAGE = 500
 
+#: A replica may lag behind; then it is asked again.
+_STALE_READS = 60
+_STALE_SECONDS = 0.05
 
-async def load_journal(bus: Bus, sealer: Sealer, request: Request) -> Journal:
-    """Fold the stored trace of an execution into its journal."""
+
+async def load_journal(bus: Bus, sealer: Sealer, request: Request, at_least: int) -> Journal:
+    """Fold what is stored of an execution, up to the state `at_least` or further, into its journal.
+
+    Raises `BusUnavailable` when the stream cannot be read so far.
+    """
+    for _ in range(_STALE_READS):
+        journal, last = await _read_journal(bus, sealer, request)
+        if last >= at_least:
+            return journal
+        await asyncio.sleep(_STALE_SECONDS)
+    raise BusUnavailable("The journal of an execution cannot be read up to its end.")
+
+
+async def event_is_waiting(bus: Bus, sealer: Sealer, request: Request, name: str, suspended: int) -> bool:
+    """Whether an event of that name had come, and was not taken, when the state `suspended` was stored."""
+    return (await load_journal(bus, sealer, request, suspended)).untaken(name) is not None
+
+
+async def _read_journal(bus: Bus, sealer: Sealer, request: Request) -> tuple[Journal, int]:
     journal = Journal()
     filter_ = subjects.all_events(request.org, request.execution_id, request.workflow)
     after = 0
     while page := await bus.read(subjects.EVENTS, filter_, after=after, limit=_PAGE):
         after = page[-1].sequence
         for stored in page:
-            event = decode_event(stored.payload)
-            if isinstance(event, Traced):
-                _fold(journal, sealer, request, event.data.entries)
-            elif isinstance(event, Retrying | Suspended):
-                _fold(journal, sealer, request, event.data.trace)
-    return journal
+            _fold_event(journal, sealer, request, decode_event(stored.payload))
+    return journal, after
+
+
+def _fold_event(journal: Journal, sealer: Sealer, request: Request, event: AnyEvent) -> None:
+    match event:
+        case Traced(data=traced):
+            _fold(journal, sealer, request, traced.entries)
+        case Retrying(data=ended) | Suspended(data=ended) | PendingApproval(data=ended):
+            _fold(journal, sealer, request, ended.trace)
+        case Signalled(data=signalled):
+            _fold(journal, sealer, request, [signalled.entry])
+        case Approved(data=decided) | Declined(data=decided) if decided.step is not None:
+            journal.steps[decided.step] = msgspec.json.encode(_told(decided))
+        case _:
+            pass
+
+
+def _told(decided: DecidedData) -> ApprovalDecision:
+    last = decided.decisions[-1]
+    return ApprovalDecision(
+        approved=last.approved, by=last.by, at=last.at, reason=last.reason, decisions=decided.decisions
+    )
 
 
 def _fold(journal: Journal, sealer: Sealer, request: Request, entries: list[TraceEntry]) -> None:
@@ -51,6 +100,9 @@ def _fold(journal: Journal, sealer: Sealer, request: Request, entries: list[Trac
                 journal.checkpoints[name] = _true(sealer, context, entry.sealed, shown)
             case SecretEntry(sealed=bytes(sealed)):
                 journal.secrets.append(sealer.open(sealed, context).decode())
+            case SignalEntry(name=name, data=shown):
+                true = _true(sealer, context, entry.sealed, shown)
+                journal.signals.setdefault(name, []).append((entry.id, true))
             case _:
                 pass
 

@@ -45,10 +45,10 @@ async def _outcome(spec: WorkflowSpec, frame: Run, context: Context, runtime: Pi
         result = await _invoke(spec, context, spec.bind(given), runtime)
         if runtime.suspended is not None:
             # The code swallowed what was to unwind it (a bare `except:`); it waits all the same.
-            return Paused(execution_id, runtime.suspended.reason, runtime.suspended.until)
+            return _paused(execution_id, runtime.suspended)
         return Returned(execution_id, context.redactor.redacted(result).json)
     except Suspend as pause:
-        return Paused(execution_id, pause.reason, pause.until)
+        return _paused(execution_id, pause)
     except asyncio.CancelledError:
         if runtime.stopping:
             return Stopped(execution_id)
@@ -70,6 +70,10 @@ async def _invoke(spec: WorkflowSpec, context: Context, arguments: dict[str, Any
         if runtime.stopping:
             await asyncio.wait({thread})
         raise
+
+
+def _paused(execution_id: str, pause: Suspend) -> Paused:
+    return Paused(execution_id, pause.reason, pause.until, pause.approval)
 
 
 def _raised(execution_id: str, error: BaseException, redactor: Redactor) -> Raised:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from runlane.clock import Clock
-from runlane.context import Identity
+from runlane.context import Identity, Journal
 from runlane.contracts.directory import Org
 from runlane.contracts.messages import Failure, Request, parameters_context
 from runlane.directory import Directory
@@ -27,7 +27,7 @@ from runlane.sealing import Sealer
 from runlane.telemetry import logger
 from runlane_executor import metrics
 from runlane_executor.children import Child, Children
-from runlane_executor.claim import Claimed, Claims
+from runlane_executor.claim import Claims
 from runlane_executor.endings import Endings
 from runlane_executor.execution import Execution, Lease, TraceBuffer
 from runlane_executor.frames import (
@@ -97,7 +97,9 @@ class Runs:
     async def start(self, execution: Execution, quarantine: bool = False) -> None:
         """Hand it to a child, with its journal if it got somewhere before; alone in it under `quarantine`."""
         tools, request = self._tools, execution.request
-        journal = await load_journal(tools.line.bus, tools.sealer, request) if execution.claimed.resumed else None
+        journal: Journal | None = None
+        if execution.claimed.resumed:
+            journal = await load_journal(tools.line.bus, tools.sealer, request, execution.claimed.sequence)
         try:
             parameters = self._parameters(request)
         except SealBroken as problem:
@@ -145,8 +147,7 @@ class Runs:
 
     def _arm_timeout(self, execution: Execution) -> None:
         manifest = execution.manifest
-        spent = (self._tools.clock.now() - execution.claimed.first_started_at).total_seconds()
-        left = max(0.0, manifest.max_duration_seconds - spent)
+        left = max(0.0, manifest.max_duration_seconds - execution.seconds_spent(self._tools.clock.now()))
         seconds = min(manifest.timeout_seconds, left)
         execution.limit = manifest.timeout_seconds if seconds < left else manifest.max_duration_seconds
         execution.end_timer()
@@ -277,10 +278,11 @@ class Runs:
             execution.manifest.version,
             resumed=True,
             losses=claimed.losses,
+            waited=claimed.waited_seconds,
             reason=reason,
         )
         sequence = await tools.line.move(execution.request, started, claimed.sequence)
-        execution.claimed = Claimed(sequence, claimed.first_started_at, claimed.losses, resumed=True)
+        execution.claimed = msgspec.structs.replace(claimed, sequence=sequence, resumed=True)
         execution.trace = self._trace_buffer(execution)
 
     # --- ending ------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.messages import TraceEntry
 from runlane.errors import ConfigurationError, IntegrationError
 from runlane.ports import Suspend, Vendors
@@ -97,6 +98,11 @@ class PipeRuntime:
             raise self.suspended
         if seconds > 0:
             await asyncio.sleep(seconds)
+
+    async def wait(self, reason: str, until: datetime, approval: ApprovalAsk | None = None) -> None:
+        if until > datetime.now(UTC):
+            self.suspended = Suspend(reason, until, approval)
+            raise self.suspended
 
     def vendors(self) -> Vendors:
         return PipeVendors(self._execution_id, self._pipe, self._vendor_calls)

@@ -61,7 +61,7 @@ class StateLine:
             expect_last=expect,
             expect_on=subjects.state_line(org, workflow, execution),
         )
-        return await self._publish(message)
+        return await self.publish(message)
 
     async def trace(self, request: Request, claim: int, number: int, at: datetime, entries: list[bytes]) -> int:
         """Store trace entries, provided that the claim still stands. Raises `StateConflict` when it does not."""
@@ -75,18 +75,19 @@ class StateLine:
             expect_last=claim,
             expect_on=subjects.state_line(org, workflow, execution),
         )
-        return await self._publish(message)
+        return await self.publish(message)
 
     async def request_later(self, request: Request, lane: str, at: datetime) -> None:
         """Hand the execution back to the queue for a later time; doing so again replaces the earlier one."""
         message = Message(
             subject=subjects.delayed(request.execution_id),
             payload=encode(request),
-            id=f"{request.execution_id}:{request.attempt}:{request.last_state}:{self.executor}",
+            # With its time: asking again for another time must not pass for a repetition.
+            id=f"{request.execution_id}:{request.attempt}:{request.last_state}:{at.timestamp():.3f}:{self.executor}",
             deliver_at=at,
             deliver_to=subjects.due(lane, request.org, request.workflow),
         )
-        await self._publish(message)
+        await self.publish(message)
 
     async def last(self, request: Request) -> tuple[Stored, Event] | None:
         """The state an execution is in now."""
@@ -94,7 +95,13 @@ class StateLine:
         stored = await self.bus.last(subjects.EVENTS, line)
         return None if stored is None else (stored, decode_event(stored.payload))
 
-    async def _publish(self, message: Message) -> int:
+    async def is_queued(self, request: Request) -> bool:
+        """Whether the execution was accepted."""
+        queued = subjects.event(request.org, request.workflow, request.execution_id, "queued")
+        return await self.bus.last(subjects.EVENTS, queued) is not None
+
+    async def publish(self, message: Message) -> int:
+        """Store it, however long the broker is away. Raises `StateConflict`, `MessageTooLarge`."""
         while True:
             try:
                 return await self.bus.publish(message, timeout=_PATIENCE_SECONDS)

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
+from runlane.approving import NO_PARAMETERS, pending_message, wake_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
+from runlane.contracts.approvals import ApprovalTerms
 from runlane.contracts.directory import Manifest
 from runlane.contracts.messages import (
     Caller,
@@ -22,7 +24,7 @@ from runlane.contracts.messages import (
     parameters_context,
 )
 from runlane.contracts.records import Record
-from runlane.errors import MessageTooLarge, RunlaneError
+from runlane.errors import MessageTooLarge, RunlaneError, StateConflict
 from runlane.ports import Bus, Message
 from runlane.redaction import MASK, Redactor, masked_names
 from runlane.sealing import Sealer
@@ -37,15 +39,17 @@ PUBLISH_SECONDS = 1.5
 _LARGEST_PAYLOAD = 890 * 1024
 
 _ENGINE = Caller(id="runlane")
-_canonical = msgspec.json.Encoder(order="sorted").encode
+#: The bytes that parameters are digested as.
+canonical = msgspec.json.Encoder(order="sorted").encode
 _encode = msgspec.json.Encoder().encode
 _NOTHING = Raw(b"{}")
 
 
 class Submission(Struct, frozen=True, kw_only=True):
-    """What is to be run. `repeatable`: its id was made from an idempotency key, so its parameters are remembered.
+    """What is to be run, once it has been approved where `approval` says how.
 
-    `sensitive`: names of parameters whose values no record may show.
+    `repeatable`: its id was made from an idempotency key, so its parameters are remembered. `sensitive`: names of
+    parameters whose values no record may show.
     """
 
     execution_id: str
@@ -59,31 +63,37 @@ class Submission(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     repeatable: bool = False
     sensitive: frozenset[str] = frozenset()
+    approval: ApprovalTerms | None = None
 
 
 class Acceptor:
     """Publishes what was accepted. `last_sequence` is the highest place in EVENTS that this gateway has written."""
 
     def __init__(self, bus: Bus, sealer: Sealer, clock: Clock, name: str) -> None:
-        self._bus, self._sealer, self._clock = bus, sealer, clock
+        self._bus, self._sealer, self.clock = bus, sealer, clock
         self._source = f"/runlane/gateway/{name}"
         self.last_sequence = 0
 
     def digest(self, submission: Submission) -> str:
         """What the parameters are recognised by when an idempotency key comes again."""
-        return self._sealer.digest(_canonical(submission.parameters), _digest_context(submission))
+        return self._sealer.digest(
+            canonical(submission.parameters), digest_context(submission.org, submission.execution_id)
+        )
 
     def same(self, submission: Submission, record: Record) -> bool:
         """Whether the record was made with the same parameters."""
         return record.digest is not None and self._sealer.is_digest(
-            record.digest, _canonical(submission.parameters), _digest_context(submission)
+            record.digest, canonical(submission.parameters), digest_context(submission.org, submission.execution_id)
         )
 
     async def submit(self, submission: Submission) -> None:
         """Publish request and event together. Raises `MessageTooLarge`, `StorageFull`, `BusUnavailable`."""
+        if submission.approval is not None:
+            await self.submit_once(submission)
+            return
         request, queued = self._messages(submission)
         stored, told = await asyncio.gather(
-            self._bus.publish(request, timeout=PUBLISH_SECONDS),
+            self._bus.publish(self._request_message(submission, request, submission.run_at), timeout=PUBLISH_SECONDS),
             self._bus.publish(queued, timeout=PUBLISH_SECONDS),
             return_exceptions=True,
         )
@@ -101,25 +111,49 @@ class Acceptor:
         One after the other: a request with other parameters must not be queued under an id that is taken.
         """
         request, queued = self._messages(submission)
+        message = self._request_message(submission, request, submission.run_at)
         told = await self._bus.publish(queued, timeout=PUBLISH_SECONDS)
         self.last_sequence = max(self.last_sequence, told)
-        await self._bus.publish(request, timeout=PUBLISH_SECONDS)
+        if submission.approval is None:
+            await self._bus.publish(message, timeout=PUBLISH_SECONDS)
+        else:
+            await self._put_up(submission, submission.approval, request)
+
+    async def _put_up(self, submission: Submission, terms: ApprovalTerms, request: Request) -> None:
+        """Have it wait for its approval instead of an executor; first of all see to it that the wait will end."""
+        digest = self.digest(submission) if submission.parameters else NO_PARAMETERS
+        pending = pending_message(self._source, request, terms, digest, self.clock.now(), submission.run_at)
+        try:
+            await self._bus.publish(wake_message(request, terms.expires_at), timeout=PUBLISH_SECONDS)
+            told = await self._bus.publish(pending, timeout=PUBLISH_SECONDS)
+            self.last_sequence = max(self.last_sequence, told)
+        except StateConflict:
+            return  # it was put up before
+        except RunlaneError as problem:
+            if not submission.repeatable:
+                await self._withdraw(submission, problem)
+            raise
 
     async def submit_again(self, submission: Submission, record: Record) -> None:
         """Publish the request of an execution that no executor has claimed: the first one may never have been stored.
 
         If it was, the claim of the second is refused, so this starts nothing twice.
         """
-        request = self._request(submission, record.sealed_input, record.queued_at or self._clock.now())
+        request = self._request(submission, record.sealed_input, record.queued_at or self.clock.now())
+        if submission.approval is not None:
+            again = msgspec.structs.replace(submission, run_at=record.run_at)
+            await self._put_up(again, submission.approval, request)
+            return
         await self._bus.publish(self._request_message(submission, request, record.run_at), timeout=PUBLISH_SECONDS)
 
-    def _messages(self, submission: Submission) -> tuple[Message, Message]:
-        now, org, execution_id = self._clock.now(), submission.org, submission.execution_id
+    def _messages(self, submission: Submission) -> tuple[Request, Message]:
+        """The request, and the event that tells of it."""
+        now, org, execution_id = self.clock.now(), submission.org, submission.execution_id
         sealed, shown = None, _NOTHING
         if submission.parameters:
             sealed = self._sealer.seal(_encode(submission.parameters), parameters_context(org, execution_id))
             shown = _shown(submission)
-        request = self._request_message(submission, self._request(submission, sealed, now), submission.run_at)
+        request = self._request(submission, sealed, now)
         return request, self._queued_message(submission, shown, sealed, now)
 
     def _request(self, submission: Submission, sealed: bytes | None, accepted_at: datetime) -> Request:
@@ -180,7 +214,7 @@ class Acceptor:
             id=identity,
             source=self._source,
             subject=execution_id,
-            time=self._clock.now(),
+            time=self.clock.now(),
             organization=org,
             workflow=workflow,
             data=CancelledData(by=_ENGINE, reason=f"It was not accepted: {reason.message}"),
@@ -210,8 +244,9 @@ def _shown(submission: Submission) -> Raw:
     return Raw(_encode({**msgspec.json.decode(shown), **hidden}))
 
 
-def _digest_context(submission: Submission) -> str:
-    return f"{submission.org}|{submission.execution_id}|digest"
+def digest_context(org: str, execution_id: str) -> str:
+    """What the parameters of an execution are digested for."""
+    return f"{org}|{execution_id}|digest"
 
 
 def _checked(payload: bytes) -> bytes:

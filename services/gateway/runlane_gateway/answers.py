@@ -64,7 +64,10 @@ _STATUS_OF: dict[type[RunlaneError], int] = {
 }
 
 #: The same for what ended an execution, by the name in its record; any other name is 500.
-_STATUS_OF_FAILURE = {"ValidationError": 400, "PermissionError": 403, "WorkflowNotFound": 404, "Cancelled": 409}
+_STATUS_OF_FAILURE = {"ValidationError": 400, "PermissionError": 403, "WorkflowNotFound": 404}
+
+#: What ended an execution that did not fail but was not to run (on): 409.
+_CANCELLED = frozenset({"Cancelled", "ApprovalRejected", "ApprovalExpired"})
 
 _HEADERS_OF: dict[int, list[Header]] = {
     401: [(b"www-authenticate", b'Bearer realm="runlane"')],
@@ -124,12 +127,13 @@ def failure_answer(execution_id: str, failure: Failure) -> Answer:
     """The answer to a synchronous call whose execution did not succeed."""
     envelope = ErrorEnvelope(
         execution_id=execution_id,
-        status="Cancelled" if failure.error == "Cancelled" else "Failed",
+        status="Cancelled" if failure.error in _CANCELLED else "Failed",
         error=failure.error,
         message=failure.message,
         details=failure.details,
     )
-    return answer(envelope, _STATUS_OF_FAILURE.get(failure.kind or failure.error, 500))
+    status = 409 if failure.error in _CANCELLED else _STATUS_OF_FAILURE.get(failure.kind or failure.error, 500)
+    return answer(envelope, status)
 
 
 def _status_of(problem: Exception) -> int | None:

@@ -4,15 +4,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from msgspec import Raw, Struct
 
+from runlane.approving import rule_for, terms_of
 from runlane.contracts import subjects
+from runlane.contracts.approvals import ApprovalTerms
 from runlane.contracts.directory import PLATFORM, Manifest
 from runlane.contracts.messages import Trigger
 from runlane.contracts.records import Record
 from runlane.directory import Directory
 from runlane.errors import (
-    Forbidden,
     NotFound,
     StateConflict,
     StoreUnavailable,
@@ -34,7 +36,10 @@ _NULL = Raw(b"null")
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One wish to run a workflow, permitted and checked. `repeatable`: the id was made from an idempotency key."""
+    """One wish to run a workflow, permitted and checked. `repeatable`: the id was made from an idempotency key.
+
+    `approval` is what it needs before it starts; `Calls.start` finds out.
+    """
 
     execution_id: str
     org: str
@@ -48,6 +53,7 @@ class Call(Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     repeatable: bool = False
     sensitive: frozenset[str] = frozenset()
+    approval: ApprovalTerms | None = None
 
 
 class Calls:
@@ -72,18 +78,21 @@ class Calls:
         principal.within(org).require(manifest.required_permission)
         if org == PLATFORM and manifest.requires_org:
             raise ValidationError(f"Workflow {name!r} runs for an organisation: name one.", "X-Organization-Id")
-        if manifest.requires_approval:
-            raise Forbidden(f"Workflow {name!r} needs an approval, and there is no way to give one yet.")
         return manifest
 
     async def start(self, call: Call) -> Answer:
         """Check the parameters, accept the execution, wait if that was asked for. Raises what `Acceptor` raises."""
         self._validators.check(call.manifest, call.parameters)
+        rule = rule_for(self._directory, call.org, call.manifest.name)
+        terms = terms_of(call.manifest, rule, self._acceptor.clock.now())
+        if terms is not None:
+            # People take longer than any caller waits.
+            call = msgspec.structs.replace(call, approval=terms, wait=0.0, preference=NO_PREFERENCE)
         if call.repeatable:
             return await self._start_once(call)
         if call.wait <= 0:
             await self._acceptor.submit(_submission(call, None))
-            return _accepted(call, "Queued" if call.run_at is None else "Scheduled")
+            return _accepted(call, _first_status(call))
         return await self._awaited(call)
 
     async def _awaited(self, call: Call) -> Answer:
@@ -114,7 +123,7 @@ class Calls:
                 if call.wait > 0:
                     return await self._awaited(call)
                 await self._acceptor.submit_once(submission)
-                return _accepted(call, "Queued" if call.run_at is None else "Scheduled")
+                return _accepted(call, _first_status(call))
             except StateConflict:
                 record = await self._records.get(call.org, call.execution_id)
         if not self._acceptor.same(submission, record):
@@ -160,7 +169,14 @@ def _submission(call: Call, reply_to: str | None) -> Submission:
         traceparent=call.traceparent,
         repeatable=call.repeatable,
         sensitive=call.sensitive,
+        approval=call.approval,
     )
+
+
+def _first_status(call: Call) -> str:
+    if call.approval is not None:
+        return "PendingApproval"
+    return "Queued" if call.run_at is None else "Scheduled"
 
 
 def _accepted(call: Call, status: str) -> Answer:

@@ -13,6 +13,8 @@ from starlette.routing import BaseRoute, Match, Route
 from runlane.errors import BadRequest, MethodNotAllowed, NotFound, RunlaneError, ValidationError
 
 from .answers import refusal
+from .approval_rules import ApprovalRuleDoors
+from .approvals import ApprovalDoors
 from .auditing import AuditDoors
 from .auth import Authenticator
 from .cancelling import Canceller
@@ -59,6 +61,8 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         KeyDoors(parts).routes(described),
         MeDoor().routes(described),
         FormDoors(parts).routes(described),
+        ApprovalDoors(parts).routes(described),
+        ApprovalRuleDoors(parts).routes(described),
     ]
     for router in routers:
         app.include_router(router)

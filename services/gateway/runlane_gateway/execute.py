@@ -2,10 +2,12 @@
 
 from urllib.parse import parse_qsl
 
+from msgspec import UNSET, UnsetType
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from runlane.contracts.directory import PLATFORM
+from runlane.contracts.records import Record
 from runlane.errors import NotFound, ValidationError
 from runlane.ids import is_token, new_execution_id, repeatable_execution_id
 
@@ -13,9 +15,10 @@ from .answers import Answer, answer
 from .auth import VIEW_EXECUTIONS, VIEW_INTERNALS
 from .bodies import decode_object, read_body
 from .calls import Call, idle_seconds, traceparent_of
+from .deciding import pending_approval
 from .parts import Parts, headers_of, organisation, principal_of
 from .preferences import read_idempotency_key, read_preference, read_run_at
-from .views import execution_view
+from .views import ApprovalView, approval_view, execution_view
 
 
 class ExecuteDoor:
@@ -72,7 +75,15 @@ class ExecutionDoor:
         wait = _wait(scope["query_string"], self._parts.settings.sync_wait)
         if wait > 0 and not record.finished:
             record = await records.wait_finished(org, record, wait)
-        return answer(execution_view(record, internals=principal.may(VIEW_INTERNALS)))
+        approval = await self._approval(record)
+        return answer(execution_view(record, internals=principal.may(VIEW_INTERNALS), approval=approval))
+
+    async def _approval(self, record: Record) -> ApprovalView | UnsetType:
+        """What it waits for, where that is an approval."""
+        if record.status != "PendingApproval":
+            return UNSET
+        pending = await pending_approval(self._parts.bus, record)
+        return UNSET if pending is None else approval_view(pending.data, self._parts.directory.time_zone(record.org))
 
 
 def known_form(execution_id: str) -> str:

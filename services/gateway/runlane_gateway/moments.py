@@ -7,19 +7,27 @@ from msgspec import Struct
 
 from runlane.contracts.messages import (
     AnyEvent,
+    ApprovalExpired,
+    Approved,
     Audited,
     CallEntry,
     Cancelled,
     CheckpointEntry,
+    Declined,
     DroppedEntry,
     Failed,
     Failure,
     LogEntry,
+    PendingApproval,
     ProgressEntry,
     Queued,
+    Rejected,
     Retrying,
     SecretEntry,
+    SignalEntry,
+    Signalled,
     Started,
+    StateEvent,
     StepEntry,
     Succeeded,
     Suspended,
@@ -28,9 +36,9 @@ from runlane.contracts.messages import (
     TraceEntry,
     VariableEntry,
 )
-from runlane.contracts.records import Record, Traceline
+from runlane.contracts.records import EXPIRED, Record, Traceline, Transition, rejection
 
-from .views import call_view, caller_view, log_view, utc, utc_or_none
+from .views import call_view, caller_view, decision_view, log_view, utc, utc_or_none
 
 
 class Moment(Struct, frozen=True):
@@ -49,6 +57,9 @@ def moments_of_event(sequence: int, event: AnyEvent, internals: bool) -> Iterato
     if isinstance(event, Queued):
         status = "Queued" if event.data.run_at is None else "Scheduled"
         yield Moment(sequence, 0, "queued", _queued(status, utc(event.time), utc_or_none(event.data.run_at)))
+        return
+    if isinstance(event, Signalled):
+        yield _traced(sequence, 0, event.data.entry)
         return
     entries = event.data.entries if isinstance(event, Traced) else getattr(event.data, "trace", [])
     for index, entry in enumerate(entries):
@@ -70,7 +81,7 @@ def moments_of_record(record: Record, internals: bool) -> list[Moment]:
             step.sequence,
             _length(record.trace, step.sequence),
             "state",
-            {"timestamp": utc(step.at), "status": step.status, "attempt": step.attempt, "reason": step.reason},
+            _step(step),
         )
         for step in record.transitions
         if step.sequence != record.state_sequence
@@ -79,6 +90,11 @@ def moments_of_record(record: Record, internals: bool) -> list[Moment]:
         Moment(record.state_sequence, _length(record.trace, record.state_sequence), "state", _end(record, internals))
     )
     return sorted(told, key=lambda moment: (moment.sequence, moment.index))
+
+
+def _step(step: Transition) -> dict[str, Any]:
+    told = {"timestamp": utc(step.at), "status": step.status, "attempt": step.attempt, "reason": step.reason}
+    return told if step.by is None else {**told, "by": caller_view(step.by)}
 
 
 def _queued(status: str, timestamp: str | None, run_at: str | None) -> dict[str, Any]:
@@ -92,7 +108,7 @@ def _end(record: Record, internals: bool) -> dict[str, Any]:
     return {**told, **(_failure(record.failure, internals) if record.failure else {}), "durationMs": record.duration_ms}
 
 
-def _state(event: Started | Retrying | Suspended | Succeeded | Failed | Cancelled, internals: bool) -> dict[str, Any]:
+def _state(event: StateEvent, internals: bool) -> dict[str, Any]:
     match event:
         case Started(data=started):
             return {"status": "Running", "executor": started.executor, "reason": started.reason}
@@ -103,8 +119,7 @@ def _state(event: Started | Retrying | Suspended | Succeeded | Failed | Cancelle
                 **_failure(retrying.failure, internals),
             }
         case Suspended(data=suspended):
-            status = "PendingApproval" if suspended.reason == "approval" else "Suspended"
-            return {"status": status, "reason": suspended.reason, "resumesAt": utc_or_none(suspended.until)}
+            return {"status": "Suspended", "reason": suspended.reason, "resumesAt": utc_or_none(suspended.until)}
         case Succeeded(data=succeeded):
             return {"status": "Success", "result": succeeded.result, "durationMs": succeeded.duration_ms}
         case Failed(data=failed):
@@ -112,6 +127,30 @@ def _state(event: Started | Retrying | Suspended | Succeeded | Failed | Cancelle
         case Cancelled(data=cancelled):
             message = cancelled.reason or "Cancelled on request"
             return {"status": "Cancelled", "message": message, "cancelledBy": caller_view(cancelled.by)}
+        case _:
+            return _decision(event)
+
+
+def _decision(event: PendingApproval | Approved | Declined | Rejected | ApprovalExpired) -> dict[str, Any]:
+    match event:
+        case PendingApproval(data=pending):
+            given = [decision_view(decision) for decision in pending.decisions]
+            expires = utc(pending.terms.expires_at)
+            return {
+                "status": "PendingApproval",
+                "reason": pending.terms.message,
+                "expiresAt": expires,
+                "decisions": given,
+            }
+        case Approved(data=decided) | Declined(data=decided):
+            later = decided.run_at is not None and decided.run_at > event.time
+            given = [decision_view(decision) for decision in decided.decisions]
+            return {"status": "Scheduled" if later else "Queued", "reason": type(event).__name__, "decisions": given}
+        case Rejected(data=rejected):
+            last = rejected.decisions[-1]
+            return {"status": "Cancelled", **_failure(rejection(last), False), "cancelledBy": caller_view(last.by)}
+        case ApprovalExpired():
+            return {"status": "Cancelled", **_failure(EXPIRED, False)}
 
 
 def _failure(failure: Failure, internals: bool) -> dict[str, Any]:
@@ -133,6 +172,9 @@ def _traced(sequence: int, index: int, entry: TraceEntry) -> Moment:
         case StepEntry():
             told = {"name": entry.key, "duration_ms": entry.duration_ms, "result": entry.result}
             return _moment(sequence, index, "step", entry, told)
+        case SignalEntry():
+            told = {"name": entry.name, "id": entry.id, "data": entry.data, "by": caller_view(entry.by)}
+            return _moment(sequence, index, "event", entry, told)
         case ProgressEntry():
             told = {"percent": entry.percent, "message": entry.message}
             return _moment(sequence, index, "progress", entry, told)

@@ -11,15 +11,18 @@ from runlane.contracts.messages import (
     CallEntry,
     Caller,
     CheckpointEntry,
+    Decision,
     DroppedEntry,
     Failure,
     LogEntry,
+    PendingApprovalData,
+    SignalEntry,
     StepEntry,
     TraceEntry,
     Trigger,
     VariableEntry,
 )
-from runlane.contracts.records import Record, Summary
+from runlane.contracts.records import Record, Summary, Transition
 from runlane.redaction import Redactor
 
 
@@ -90,6 +93,52 @@ class DroppedView(Struct, frozen=True):
     count: int
 
 
+class CallerView(Struct, frozen=True):
+    id: str
+    email: str | None
+    name: str | None
+
+
+class EventView(Struct, frozen=True):
+    """An event that it was sent."""
+
+    timestamp: str
+    name: str
+    id: str
+    data: Raw
+    by: CallerView
+
+
+class DecisionView(Struct, frozen=True):
+    approved: bool
+    by: CallerView
+    timestamp: str
+    reason: str | None
+    digest: str
+
+
+class OfficeHoursView(Struct, frozen=True, rename="camel"):
+    start: str
+    end: str
+    days: list[str]
+    time_zone: str
+
+
+class ApprovalView(Struct, frozen=True, kw_only=True, rename="camel"):
+    """What an execution in PendingApproval waits for. `digest`: of what is to be approved."""
+
+    message: str | None
+    digest: str
+    requested_at: str
+    expires_at: str
+    rule: str
+    approvers: list[str]
+    count: int
+    allow_own: bool
+    office_hours: OfficeHoursView | None
+    decisions: list[DecisionView]
+
+
 class TransitionView(Struct, frozen=True, omit_defaults=True):
     """A step of the state line: a retry, a suspension, a take-over."""
 
@@ -99,12 +148,7 @@ class TransitionView(Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     until: str | None = None
     executor: str | None = None
-
-
-class CallerView(Struct, frozen=True):
-    id: str
-    email: str | None
-    name: str | None
+    by: CallerView | None = None
 
 
 class TriggerView(Struct, frozen=True):
@@ -149,6 +193,8 @@ class ExecutionView(SummaryView, kw_only=True, rename="camel"):
     logs: list[LogView]
     variables: dict[str, Raw]
     steps: list[StepView]
+    events: list[EventView]
+    approval: ApprovalView | UnsetType = UNSET
     transitions: list[TransitionView]
     dropped: list[DroppedView]
 
@@ -181,7 +227,7 @@ def summary_view(summary: Summary, *, internals: bool) -> SummaryView:
     return SummaryView(**_summary(summary, internals))
 
 
-def execution_view(record: Record, *, internals: bool) -> ExecutionView:
+def execution_view(record: Record, *, internals: bool, approval: ApprovalView | UnsetType = UNSET) -> ExecutionView:
     trace = _entries(record)
     return ExecutionView(
         **_summary(record, internals),
@@ -192,11 +238,38 @@ def execution_view(record: Record, *, internals: bool) -> ExecutionView:
         logs=_logs(trace),
         variables=_variables(trace),
         steps=[StepView(utc(e.at), e.key, e.duration_ms, e.result) for e in trace if isinstance(e, StepEntry)],
-        transitions=[
-            TransitionView(utc(t.at), t.status, t.attempt, t.reason, utc_or_none(t.until), t.executor)
-            for t in record.transitions
+        events=[
+            EventView(utc(e.at), e.name, e.id, e.data, caller_view(e.by)) for e in trace if isinstance(e, SignalEntry)
         ],
+        approval=approval,
+        transitions=[_transition(transition) for transition in record.transitions],
         dropped=[DroppedView(utc(e.at), e.what, e.count) for e in trace if isinstance(e, DroppedEntry)],
+    )
+
+
+def _transition(it: Transition) -> TransitionView:
+    by = None if it.by is None else caller_view(it.by)
+    return TransitionView(utc(it.at), it.status, it.attempt, it.reason, utc_or_none(it.until), it.executor, by)
+
+
+def decision_view(decision: Decision) -> DecisionView:
+    by = caller_view(decision.by)
+    return DecisionView(decision.approved, by, utc(decision.at), decision.reason, decision.digest)
+
+
+def approval_view(pending: PendingApprovalData, time_zone: str) -> ApprovalView:
+    terms, hours = pending.terms, pending.terms.office_hours
+    return ApprovalView(
+        message=terms.message,
+        digest=pending.digest,
+        requested_at=utc(pending.asked_at),
+        expires_at=utc(terms.expires_at),
+        rule=terms.rule,
+        approvers=terms.approvers,
+        count=terms.count,
+        allow_own=terms.allow_own,
+        office_hours=None if hours is None else OfficeHoursView(hours.start, hours.end, list(hours.days), time_zone),
+        decisions=[decision_view(decision) for decision in pending.decisions],
     )
 
 

@@ -6,7 +6,17 @@ import msgspec
 from msgspec import Raw, Struct
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import STATE_TAILS, TERMINAL, Cancelled, Failure, Succeeded
+from runlane.contracts.messages import (
+    STATE_TAILS,
+    TERMINAL,
+    ApprovalExpired,
+    Cancelled,
+    Decision,
+    Failure,
+    Rejected,
+    Succeeded,
+)
+from runlane.contracts.records import EXPIRED, rejection
 from runlane.errors import BusUnavailable
 from runlane.ports import Bus, Stored
 
@@ -20,16 +30,24 @@ _STATUS_OF_TAIL = {
     "suspended": "Suspended",
     "succeeded": "Success",
     "failed": "Failed",
+    "pending_approval": "PendingApproval",
+    "approved": "Queued",
+    "declined": "Queued",
     "cancelled": "Cancelled",
+    "rejected": "Cancelled",
+    "approval_expired": "Cancelled",
 }
 _SUCCEEDED = Succeeded.__struct_config__.tag
 _CANCELLED = Cancelled.__struct_config__.tag
+_REJECTED = Rejected.__struct_config__.tag
+_EXPIRED = ApprovalExpired.__struct_config__.tag
 
 
 class _Data(Struct):
     result: Raw = Raw(b"null")
     failure: Failure | None = None
     reason: str | None = None
+    decisions: list[Decision] = []
 
 
 class _Terminal(Struct):
@@ -54,6 +72,10 @@ def read_outcome(payload: bytes) -> Outcome:
         return Outcome(event.data.result, None)
     if event.type == _CANCELLED:
         return Outcome(event.data.result, Failure("Cancelled", event.data.reason or "Cancelled on request"))
+    if event.type == _REJECTED:
+        return Outcome(event.data.result, rejection(event.data.decisions[-1]))
+    if event.type == _EXPIRED:
+        return Outcome(event.data.result, EXPIRED)
     return Outcome(event.data.result, event.data.failure or Failure("InternalServerError", "It failed."))
 
 

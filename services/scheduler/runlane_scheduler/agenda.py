@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from runlane.clock import Clock
 from runlane.contracts.messages import TickData
-from runlane.directory import Directory
+from runlane.directory import ALL_WORKFLOWS, Directory
 
 from .plans import Plan, orgs_of, plan_of
 from .timetable import next_tick
@@ -21,7 +21,7 @@ from .verdicts import FIRING
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 #: The directory entries that make schedules.
-_KINDS = ("workflows.", "orgs.", "schedules.")
+_KINDS = ("workflows.", "orgs.", "schedules.", "approvals.")
 
 
 class Line(Struct, kw_only=True, eq=False):
@@ -97,9 +97,10 @@ class Agenda:
             elif kind == "orgs":
                 for workflow in self._scheduled:
                     self._replan(rest, workflow, at)
-            elif kind == "schedules":
+            else:
                 org, _, workflow = rest.partition(".")
-                self._replan(org, workflow, at)
+                for name in self._scheduled if workflow == ALL_WORKFLOWS else [workflow]:
+                    self._replan(org, name, at)
         if changed:
             self._count()
 

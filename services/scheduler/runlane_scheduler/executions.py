@@ -6,8 +6,10 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
+from runlane.approving import NO_PARAMETERS, pending_message, terms_of, wake_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
+from runlane.contracts.approvals import ApprovalTerms
 from runlane.contracts.messages import (
     STATE_TAILS,
     TERMINAL,
@@ -77,12 +79,28 @@ class Executions:
         run_at = scheduled_for + timedelta(seconds=_jitter(plan, execution_id))
         later = run_at if run_at > now else None
         trigger = Trigger("schedule", iso(scheduled_for))
+        request = _request(plan, execution_id, trigger, now)
         try:
             await self._bus.publish(self._queued(plan, execution_id, trigger, now, later))
         except StateConflict:
             # Another scheduler was here; it may have died before its request was stored.
             _log.debug("already queued", execution_id=execution_id)
-        await self._bus.publish(_request(plan, execution_id, trigger, now, later))
+        terms = terms_of(plan.manifest, plan.rule, now)
+        if terms is None:
+            await self._bus.publish(_message(request, later))
+        else:
+            await self._put_up(request, terms, now, later)
+
+    async def _put_up(self, request: Request, terms: ApprovalTerms, now: datetime, later: datetime | None) -> None:
+        """Have it wait for its approval, unless it does so already."""
+        line = subjects.state_line(request.org, request.workflow, request.execution_id)
+        if await self._bus.last(subjects.EVENTS, line) is not None:
+            return
+        await self._bus.publish(wake_message(request, terms.expires_at))
+        try:
+            await self._bus.publish(pending_message(self._source, request, terms, NO_PARAMETERS, now, later))
+        except StateConflict:
+            _log.debug("already put up for approval", execution_id=request.execution_id)
 
     async def standing(self, plan: Plan, execution_id: str) -> Standing:
         """How far an execution of this schedule is, from the stream."""
@@ -145,8 +163,8 @@ class Executions:
         )
 
 
-def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime, later: datetime | None) -> Message:
-    request = Request(
+def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime) -> Request:
+    return Request(
         execution_id=execution_id,
         org=plan.org,
         workflow=plan.workflow,
@@ -154,15 +172,18 @@ def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime, lat
         accepted_at=now,
         trigger=trigger,
     )
+
+
+def _message(request: Request, later: datetime | None) -> Message:
+    lane, org, workflow, execution_id = subjects.DEFAULT_LANE, request.org, request.workflow, request.execution_id
     if later is None:
-        subject = subjects.request(subjects.DEFAULT_LANE, plan.org, plan.workflow)
-        return Message(subject=subject, payload=encode(request), id=execution_id)
+        return Message(subject=subjects.request(lane, org, workflow), payload=encode(request), id=execution_id)
     return Message(
         subject=subjects.delayed(execution_id),
         payload=encode(request),
         id=execution_id,
         deliver_at=later,
-        deliver_to=subjects.due(subjects.DEFAULT_LANE, plan.org, plan.workflow),
+        deliver_to=subjects.due(lane, org, workflow),
     )
 
 

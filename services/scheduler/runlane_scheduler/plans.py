@@ -4,7 +4,8 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from runlane.contracts.directory import PLATFORM, Manifest, Org, ScheduleSetting
+from runlane.approving import rule_for
+from runlane.contracts.directory import PLATFORM, ApprovalRule, Manifest, Org, ScheduleSetting
 from runlane.directory import Directory
 from runlane.errors import RunlaneError
 from runlane.ids import is_token
@@ -19,13 +20,17 @@ _ORG_ZONE = "org"
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """A schedule as it holds for one organisation. `changed_at`: when the organisation last changed its setting."""
+    """A schedule as it holds for one organisation. `changed_at`: when the organisation last changed its setting.
+
+    `rule` is what the organisation wants of approvals for the workflow.
+    """
 
     org: str
     workflow: str
     expression: str
     zone: str
     manifest: Manifest
+    rule: ApprovalRule | None = None
     changed_at: datetime | None = None
 
     @property
@@ -54,7 +59,13 @@ def plan_of(directory: Directory, org_id: str, workflow: str) -> Plan | None:
         return None
     changed_at = None if setting is None else setting.changed_at
     return Plan(
-        org=org_id, workflow=workflow, expression=expression, zone=zone, manifest=manifest, changed_at=changed_at
+        org=org_id,
+        workflow=workflow,
+        expression=expression,
+        zone=zone,
+        manifest=manifest,
+        rule=rule_for(directory, org_id, workflow),
+        changed_at=changed_at,
     )
 
 

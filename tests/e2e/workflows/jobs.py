@@ -182,13 +182,13 @@ async def kills_its_process(context: Context, journal: str) -> None:
 
 @workflow(
     name="oversleeps",
-    description="Would sleep past its limit over all attempts",
+    description="Sleeps for longer than its limit over all attempts",
     execution_mode="async",
     timeout_seconds=1,
     max_duration_seconds=3,
 )
 async def oversleeps(context: Context) -> None:
-    await context.sleep(600)
+    await context.sleep(4)
 
 
 @workflow(

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct, field
 
+from runlane.contracts.approvals import OfficeHours
 from runlane.contracts.forms import Form
 
 ExecutionMode: TypeAlias = Literal["sync", "async", "scheduled"]
@@ -162,7 +163,31 @@ class ScheduleSetting(Struct, frozen=True, kw_only=True, omit_defaults=True):
     changed_at: datetime | None = None
 
 
-Entry: TypeAlias = Org | ConfigValue | SecretValue | ApiKey | Manifest | ImportFailure | ScheduleSetting | Form
+#: The workflow of a rule that holds for all workflows without one of their own.
+EVERY_WORKFLOW = "*"
+
+
+class ApprovalRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an organisation wants of approvals. Key `approvals.{org}.{workflow}`, `_all` standing for every workflow.
+
+    `required` None: as the workflow declares. The rest is as in `ApprovalTerms`.
+    """
+
+    org: str
+    workflow: str
+    required: bool | None = None
+    approvers: list[str] = field(default_factory=list)
+    count: int = 1
+    allow_own: bool = False
+    office_hours: OfficeHours | None = None
+    expires_seconds: float | None = None
+    changed_at: datetime | None = None
+    changed_by: str | None = None
+
+
+Entry: TypeAlias = (
+    Org | ConfigValue | SecretValue | ApiKey | Manifest | ImportFailure | ScheduleSetting | Form | ApprovalRule
+)
 
 KINDS: dict[str, type[Entry]] = {
     "orgs": Org,
@@ -173,6 +198,7 @@ KINDS: dict[str, type[Entry]] = {
     "failures": ImportFailure,
     "schedules": ScheduleSetting,
     "forms": Form,
+    "approvals": ApprovalRule,
 }
 
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in KINDS.items()}

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct, field
 
+from runlane.contracts.approvals import ApprovalTerms
+
 TriggerKind: TypeAlias = Literal["http", "schedule", "form", "webhook", "retry"]
 
 
@@ -47,7 +49,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `sealed_parameters` is a JSON object sealed under `parameters_context()`; None means no parameters.
     `last_state` is the sequence of the last state its sender knows; 0 before the first attempt.
-    `first_started_at` is set from the second attempt on: `max_duration_seconds` counts from it.
+    `first_started_at` is set once it has run: `max_duration_seconds` counts from it, without the `waited_seconds` that
+    it was suspended and the time since `suspended_at`. `wake` asks an executor only to look whether there is something
+    to do, and to do that.
     `sensitive` names parameters whose values no record may show, whatever they are called.
     """
 
@@ -64,6 +68,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reply_to: str | None = None
     traceparent: str | None = None
     sensitive: list[str] = field(default_factory=list)
+    waited_seconds: float = 0.0
+    suspended_at: datetime | None = None
+    wake: bool = False
     version: int = 1
 
 
@@ -130,6 +137,17 @@ class StepEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="
     sealed: bytes | None = None
 
 
+class SignalEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="signal"):
+    """An event from outside: `POST /executions/{id}/events/{name}`. `id` is the sender's, or made for it."""
+
+    at: datetime
+    name: str
+    id: str
+    data: Raw
+    by: Caller
+    sealed: bytes | None = None
+
+
 class ProgressEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="progress"):
     """`context.progress`."""
 
@@ -155,7 +173,15 @@ class SecretEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag
 
 
 TraceEntry: TypeAlias = (
-    LogEntry | CheckpointEntry | VariableEntry | CallEntry | StepEntry | ProgressEntry | DroppedEntry | SecretEntry
+    LogEntry
+    | CheckpointEntry
+    | VariableEntry
+    | CallEntry
+    | StepEntry
+    | SignalEntry
+    | ProgressEntry
+    | DroppedEntry
+    | SecretEntry
 )
 
 
@@ -204,6 +230,7 @@ class StartedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_started_at: datetime
     resumed: bool = False
     losses: int = 0
+    waited_seconds: float = 0.0
     workflow_version: str = ""
     reason: str | None = None
 
@@ -223,6 +250,7 @@ class RetryingData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_attempt: int
     next_attempt_at: datetime
     first_started_at: datetime
+    waited_seconds: float = 0.0
     trace: list[TraceEntry] = field(default_factory=list)
 
 
@@ -236,13 +264,114 @@ class SuspendedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
     first_started_at: datetime
     until: datetime | None = None
+    waited_seconds: float = 0.0
     trace: list[TraceEntry] = field(default_factory=list)
 
 
 class Suspended(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.suspended"):
-    """It waits without holding a slot: `reason` is `sleep`, `event:<name>` or `approval`."""
+    """It waits without holding a slot: `reason` is `sleep` or `event:<name>`.
+
+    `waited_seconds`, here and elsewhere: how long it was suspended before.
+    """
 
     data: SuspendedData
+
+
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One person's word on an approval. `digest`: of what it was given for."""
+
+    approved: bool
+    by: Caller
+    at: datetime
+    digest: str
+    reason: str | None = None
+
+
+class ApprovalDecision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `context.wait_for_approval` returns: the word that decided, and all that were given."""
+
+    approved: bool
+    by: Caller
+    at: datetime
+    reason: str | None = None
+    decisions: list[Decision] = field(default_factory=list)
+
+
+class PendingApprovalData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    terms: ApprovalTerms
+    digest: str
+    asked_at: datetime
+    decisions: list[Decision] = field(default_factory=list)
+    run_at: datetime | None = None
+    step: str | None = None
+    first_started_at: datetime | None = None
+    waited_seconds: float = 0.0
+    trace: list[TraceEntry] = field(default_factory=list)
+
+
+class PendingApproval(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.pending_approval"):
+    """It waits for people; told again with each approval that is not yet the last one.
+
+    `step` is None before it starts, else the wait in its code. `digest` is a keyed digest of what is to be approved:
+    the parameters, or what the code says.
+    """
+
+    data: PendingApprovalData
+
+
+class DecidedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    decisions: list[Decision]
+    asked_at: datetime
+    run_at: datetime | None = None
+    step: str | None = None
+    first_started_at: datetime | None = None
+    waited_seconds: float = 0.0
+
+
+class Approved(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.approved"):
+    """Enough people agreed: it goes to the queue, or goes on."""
+
+    data: DecidedData
+
+
+class Declined(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.declined"):
+    """Somebody refused what the code had asked for: it goes on and is told so."""
+
+    data: DecidedData
+
+
+class RejectedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    decisions: list[Decision]
+
+
+class Rejected(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.rejected"):
+    """Somebody refused it before it started. That ends it."""
+
+    data: RejectedData
+
+
+class ApprovalExpiredData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    expired_at: datetime
+    decisions: list[Decision] = field(default_factory=list)
+
+
+class ApprovalExpired(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.approval_expired"):
+    """Too few approved it in time. That ends it."""
+
+    data: ApprovalExpiredData
+
+
+class SignalledData(Struct, frozen=True, kw_only=True):
+    """`number` counts the events that an execution was sent, from 1."""
+
+    number: int
+    entry: SignalEntry
+
+
+class Signalled(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.signalled"):
+    """An event from outside came for it. Not a state: it may come while the execution runs."""
+
+    data: SignalledData
 
 
 class SucceededData(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -343,9 +472,10 @@ class Audited(Event, frozen=True, kw_only=True, tag="dev.runlane.audit.recorded"
     workflow: str = ""
 
 
-StateEvent: TypeAlias = Started | Retrying | Suspended | Succeeded | Failed | Cancelled
-TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled
-ExecutionEvent: TypeAlias = Queued | StateEvent | Traced
+WaitingEvent: TypeAlias = PendingApproval | Approved | Declined
+TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled | Rejected | ApprovalExpired
+StateEvent: TypeAlias = Started | Retrying | Suspended | WaitingEvent | TerminalEvent
+ExecutionEvent: TypeAlias = Queued | StateEvent | Traced | Signalled
 AnyEvent: TypeAlias = ExecutionEvent | Ticked | Audited
 
 #: The last token of a state event's subject.
@@ -353,12 +483,17 @@ STATE_TAILS: dict[type[Event], str] = {
     Started: "state.started",
     Retrying: "state.retrying",
     Suspended: "state.suspended",
+    PendingApproval: "state.pending_approval",
+    Approved: "state.approved",
+    Declined: "state.declined",
     Succeeded: "state.succeeded",
     Failed: "state.failed",
     Cancelled: "state.cancelled",
+    Rejected: "state.rejected",
+    ApprovalExpired: "state.approval_expired",
 }
 
-TERMINAL: tuple[type[Event], ...] = (Succeeded, Failed, Cancelled)
+TERMINAL: tuple[type[Event], ...] = (Succeeded, Failed, Cancelled, Rejected, ApprovalExpired)
 
 _encoder = msgspec.json.Encoder()
 _request_decoder = msgspec.json.Decoder(Request)

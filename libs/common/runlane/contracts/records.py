@@ -14,18 +14,26 @@ from msgspec import Raw, Struct, field
 
 from runlane.contracts.messages import (
     AnyEvent,
+    ApprovalExpired,
+    Approved,
     Audited,
     Caller,
     Cancelled,
+    Decision,
+    Declined,
     Failed,
     Failure,
+    PendingApproval,
     ProgressEntry,
     Queued,
+    Rejected,
     Retrying,
+    Signalled,
     Started,
     StateEvent,
     Succeeded,
     Suspended,
+    TerminalEvent,
     Ticked,
     TickOutcome,
     Traced,
@@ -52,7 +60,10 @@ class Traceline(Struct, frozen=True):
 
 
 class Transition(Struct, frozen=True, omit_defaults=True):
-    """One step of the state line beyond the plain queued → started → ended, for the timeline."""
+    """One step of the state line beyond the plain queued → started → ended, for the timeline.
+
+    `by` is who decided, where somebody did.
+    """
 
     sequence: int
     at: datetime
@@ -61,6 +72,7 @@ class Transition(Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
     until: datetime | None = None
     executor: str | None = None
+    by: Caller | None = None
 
 
 class Summary(Struct, kw_only=True):
@@ -190,6 +202,8 @@ def fold(record: Record | None, sequence: int, event: AnyEvent) -> Record | None
         _fold_queued(record, event)
     elif isinstance(event, Traced):
         _fold_trace(record, sequence, event.attempt, event.data.entries)
+    elif isinstance(event, Signalled):
+        _fold_trace(record, sequence, event.attempt, [event.data.entry])
     else:
         _fold_history(record, sequence, event)
         if sequence > record.state_sequence:
@@ -224,8 +238,34 @@ def _fold_history(record: Record, sequence: int, event: StateEvent) -> None:
         case Suspended(data=suspended):
             _begun(record, suspended.first_started_at)
             _note(record, sequence, event, "Suspended", reason=suspended.reason, until=suspended.until)
-    if not isinstance(event, Started | Cancelled) and event.data.trace:
+        case PendingApproval() | Approved() | Declined() | Rejected() | ApprovalExpired():
+            _fold_decision(record, sequence, event)
+    if isinstance(event, Retrying | Suspended | PendingApproval | Succeeded | Failed) and event.data.trace:
         _fold_trace(record, sequence, event.attempt, event.data.trace)
+
+
+def _fold_decision(
+    record: Record, sequence: int, event: PendingApproval | Approved | Declined | Rejected | ApprovalExpired
+) -> None:
+    """Who decided what, when and why."""
+    data = event.data
+    last = data.decisions[-1] if data.decisions else None
+    by, why = (None, None) if last is None else (last.by, last.reason)
+    match event:
+        case PendingApproval(data=pending):
+            if pending.first_started_at is not None:
+                _begun(record, pending.first_started_at)
+            terms, given = pending.terms, pending.decisions
+            told = terms.message if last is None else _one_of_several(last, len(given), terms.count)
+            _note(record, sequence, event, "PendingApproval", reason=told, until=terms.expires_at, by=by)
+        case ApprovalExpired(data=expired):
+            _note(record, sequence, event, "ApprovalExpired", until=expired.expired_at)
+        case _:
+            _note(record, sequence, event, type(event).__name__, reason=why, by=by)
+
+
+def _one_of_several(last: Decision, given: int, count: int) -> str:
+    return f"{given} of {count} approvals" + (f": {last.reason}" if last.reason else "")
 
 
 def _fold_state(record: Record, event: StateEvent) -> None:
@@ -237,8 +277,18 @@ def _fold_state(record: Record, event: StateEvent) -> None:
         case Retrying(data=retrying):
             record.status, record.failure, record.resumes_at = "Retrying", retrying.failure, retrying.next_attempt_at
         case Suspended(data=suspended):
-            record.status = "PendingApproval" if suspended.reason == "approval" else "Suspended"
-            record.resumes_at = suspended.until
+            record.status, record.resumes_at = "Suspended", suspended.until
+        case PendingApproval():
+            record.status = "PendingApproval"
+        case Approved(data=decided) | Declined(data=decided):
+            later = decided.run_at is not None and decided.run_at > event.time
+            record.status = "Scheduled" if later else "Queued"
+        case _:
+            _fold_end(record, event)
+
+
+def _fold_end(record: Record, event: TerminalEvent) -> None:
+    match event:
         case Succeeded(data=succeeded):
             _end(record, event.time, "Success", succeeded.duration_ms)
             record.result = succeeded.result
@@ -249,6 +299,21 @@ def _fold_state(record: Record, event: StateEvent) -> None:
             _end(record, event.time, "Cancelled", 0)
             record.cancelled_by = cancelled.by
             record.failure = Failure("Cancelled", cancelled.reason or "Cancelled on request")
+        case Rejected(data=rejected):
+            _end(record, event.time, "Cancelled", 0)
+            record.cancelled_by, record.failure = rejected.decisions[-1].by, rejection(rejected.decisions[-1])
+        case ApprovalExpired():
+            _end(record, event.time, "Cancelled", 0)
+            record.failure = EXPIRED
+
+
+#: Why an execution ended that was not approved in time.
+EXPIRED = Failure("ApprovalExpired", "It was not approved in time.")
+
+
+def rejection(decision: Decision) -> Failure:
+    """Why an execution ended that somebody refused."""
+    return Failure("ApprovalRejected", decision.reason or "It was rejected.")
 
 
 def _derive(record: Record) -> None:
@@ -270,7 +335,7 @@ def _end(record: Record, at: datetime, status: Status, duration_ms: int) -> None
 def _note(
     record: Record,
     sequence: int,
-    event: Started | Retrying | Suspended,
+    event: StateEvent,
     status: str,
     **known: Any,
 ) -> None:

@@ -47,6 +47,21 @@ def delayed(execution: str) -> str:
     return f"runlane.delayed.{check_token(execution, 'execution')}"
 
 
+def wake(execution: str) -> str:
+    """Where a request to look at an execution waits, beside its own delayed request."""
+    return f"runlane.delayed.{check_token(execution, 'execution')}.wake"
+
+
+def signal(org: str, workflow: str, execution: str, digest: str) -> str:
+    """An event from outside; `digest` is made of its id, so that each has a subject of its own."""
+    return f"{_execution(org, workflow, execution)}.signal.{check_token(digest, 'event')}"
+
+
+def signals(org: str, workflow: str, execution: str) -> str:
+    """The filter over the events that an execution was sent."""
+    return f"{_execution(org, workflow, execution)}.signal.*"
+
+
 def event(org: str, workflow: str, execution: str, tail: str) -> str:
     """One event of an execution; `tail` is `queued`, `trace` or `state.<kind>`."""
     return f"{_execution(org, workflow, execution)}.{tail}"
@@ -107,6 +122,19 @@ def replies(gateway: str) -> str:
 def dead(org: str, workflow: str, execution: str) -> str:
     """A request that was given up."""
     return f"runlane.dead.{org}.{workflow}.{execution}"
+
+
+_WAITS_FOR = "event:"
+
+
+def waits_for(name: str) -> str:
+    """The reason of a suspension that an event ends."""
+    return _WAITS_FOR + name
+
+
+def awaited_event(reason: str) -> str | None:
+    """The event that ends a suspension, if one does."""
+    return reason.removeprefix(_WAITS_FOR) if reason.startswith(_WAITS_FOR) else None
 
 
 class EventSubject(NamedTuple):

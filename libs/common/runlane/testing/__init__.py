@@ -10,14 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from runlane.testing.context import FakeContext
+    from runlane.testing.context import TIMES_OUT, FakeContext
     from runlane.testing.engine import RunningEngine
     from runlane.testing.integrations import FakeIntegration, UnexpectedCall
     from runlane.testing.running import WorkflowRun, run_workflow
 
-__all__ = ["FakeContext", "FakeIntegration", "RunningEngine", "UnexpectedCall", "WorkflowRun", "run_workflow"]
+__all__ = [
+    "TIMES_OUT",
+    "FakeContext",
+    "FakeIntegration",
+    "RunningEngine",
+    "UnexpectedCall",
+    "WorkflowRun",
+    "run_workflow",
+]
 
 _HOMES = {
+    "TIMES_OUT": "context",
     "FakeContext": "context",
     "FakeIntegration": "integrations",
     "RunningEngine": "engine",

@@ -1,15 +1,18 @@
 """A real `Context` over memory: a misspelt name fails here as it would in the engine. `running` has it run whole."""
 
 import copy
-from collections.abc import Awaitable, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from runlane.clock import ManualClock
-from runlane.context import Context, Identity, Journal
+from runlane.context import Context, Identity, Journal, Received
+from runlane.contracts import subjects
+from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.messages import (
+    ApprovalDecision,
     CallEntry,
     Caller,
     CheckpointEntry,
@@ -25,12 +28,15 @@ from runlane.errors import ConfigurationError
 from runlane.ids import new_execution_id
 from runlane.ports import Budget, Suspend
 
-__all__ = ["FakeContext"]
+__all__ = ["TIMES_OUT", "FakeContext"]
 
 _START = datetime(2026, 1, 1, tzinfo=UTC)
 
 #: The engine gives the slot up for longer ones, and calls the function again when the time has come.
 _SHORT_SLEEP_SECONDS = 2.0
+
+#: Among the `events` or `approvals` of a `FakeContext`: this wait ends with a `TimeoutError`.
+TIMES_OUT: Any = object()
 
 
 class _Stored:
@@ -108,6 +114,12 @@ class _MemoryRuntime:
                 raise self.suspended
             self._clock.set(until)
 
+    async def wait(self, reason: str, until: datetime, approval: ApprovalAsk | None = None) -> None:
+        name = subjects.awaited_event(reason)
+        given = "approvals=[True]" if name is None else f"events={{{name!r}: [...]}}"
+        what = "an approval" if name is None else f"the event {name!r}"
+        raise LookupError(f"The workflow waits for {what} and the test has given none (any more): {given}")
+
     def vendors(self) -> _MemoryVendors:
         return self._vendors
 
@@ -119,6 +131,8 @@ class FakeContext(Context):
     refused, so no test calls a vendor by mistake; with `allowed_hosts` (`"127.0.0.1:8080"`), where clients may go
     without TLS, they are the real clients. Time stands still except for `context.sleep`, which is noted in `sleeps`,
     and what vendors ask to wait; both move `clock`. Names that a Context does not have can neither be read nor set.
+    `events` (a list of data for each name) and `approvals` are what its waits come to, in their order; `TIMES_OUT`
+    among them is a wait that ends in a `TimeoutError`.
     """
 
     def __init__(  # noqa: PLR0913
@@ -134,6 +148,8 @@ class FakeContext(Context):
         attempt: int = 1,
         steps: Mapping[str, Any] | None = None,
         allowed_hosts: Iterable[str] = (),
+        events: Mapping[str, Sequence[Any]] | None = None,
+        approvals: Sequence[bool | ApprovalDecision] = (),
     ) -> None:
         self._manual = ManualClock(_START)
         vendors = _MemoryVendors(allowed_hosts, self._manual)
@@ -151,6 +167,7 @@ class FakeContext(Context):
             resumed=steps is not None,
         )
         stored = {name: msgspec.json.encode(result) for name, result in (steps or {}).items()}
+        stored |= _waits(events or {}, approvals, self._manual.now())
         super().__init__(identity, self._memory, Journal(steps=stored), self._manual)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -238,3 +255,29 @@ class FakeContext(Context):
     def progresses(self) -> list[float]:
         """The percentages that were reported."""
         return [entry.percent for entry in self._memory.entries if isinstance(entry, ProgressEntry)]
+
+
+def _waits(
+    events: Mapping[str, Sequence[Any]], approvals: Sequence[bool | ApprovalDecision], at: datetime
+) -> dict[str, bytes]:
+    """What the journal would hold if all these had come already."""
+    kept: dict[str, bytes] = {}
+    for name, given in events.items():
+        for number, data in enumerate(given, 1):
+            received = Received() if data is TIMES_OUT else Received(f"event-{number}", data)
+            kept[_nth(subjects.waits_for(name), number)] = msgspec.json.encode(received)
+    for number, decision in enumerate(approvals, 1):
+        kept[_nth("approval", number)] = msgspec.json.encode(_decision(decision, at))
+    return kept
+
+
+def _decision(decision: bool | ApprovalDecision, at: datetime) -> Received | ApprovalDecision:
+    if decision is TIMES_OUT:
+        return Received()
+    if isinstance(decision, ApprovalDecision):
+        return decision
+    return ApprovalDecision(approved=decision, by=Caller(id="approver", name="Approver"), at=at)
+
+
+def _nth(name: str, number: int) -> str:
+    return name if number == 1 else f"{name}#{number}"

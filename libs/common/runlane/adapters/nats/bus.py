@@ -76,6 +76,9 @@ class NatsBus:
     async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
         return await self._reader.read(stream, filter_, after, limit)
 
+    async def newest(self, stream: str, filter_: str) -> list[Stored]:
+        return await self._reader.newest(stream, filter_)
+
     async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:
         # Through a consumer: the server answers a direct read of many subjects only up to 1024 of them.
         found: dict[str, Stored] = {}

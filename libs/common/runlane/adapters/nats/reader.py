@@ -21,8 +21,11 @@ class Reader:
         self._connection = connection
 
     async def last(self, stream: str, filter_: str) -> Stored | None:
-        found = await self._get(stream, {"multi_last": [filter_]})
+        found = await self.newest(stream, filter_)
         return max(found, key=lambda stored: stored.sequence, default=None)
+
+    async def newest(self, stream: str, filter_: str) -> list[Stored]:
+        return await self._get(stream, {"multi_last": [filter_]})
 
     async def read(self, stream: str, filter_: str, after: int, limit: int) -> list[Stored]:
         return await self._get(stream, {"seq": after + 1, "batch": limit, "next_by_subj": filter_})

@@ -109,12 +109,14 @@ def traceline(row: Sequence[Any]) -> Traceline:
 
 def transition_row(key: Key, it: Transition) -> Row:
     """A row of `transitions`."""
-    return (*key, it.sequence, micros_of(it.at), it.status, it.attempt, it.reason, to_micros(it.until), it.executor)
+    by = None if it.by is None else _caller_text(it.by)
+    return (*key, it.sequence, micros_of(it.at), it.status, it.attempt, it.reason, to_micros(it.until), it.executor, by)
 
 
 def transition(row: Sequence[Any]) -> Transition:
     """A transition from a row of `transitions` without its key."""
-    return Transition(row[0], moment_of(row[1]), row[2], row[3], row[4], from_micros(row[5]), row[6])
+    by = None if row[7] is None else _caller.decode(row[7])
+    return Transition(row[0], moment_of(row[1]), row[2], row[3], row[4], from_micros(row[5]), row[6], by)
 
 
 def tick_row(sequence: int, it: Tick) -> Row:

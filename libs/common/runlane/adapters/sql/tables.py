@@ -6,7 +6,7 @@ Times are integer microseconds since 1970 UTC; bodies are JSON bytes exactly as 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 #: The migration that leaves the tables as they are described here.
-REVISION = "0002_audit"
+REVISION = "0003_approvals"
 
 metadata = MetaData()
 
@@ -84,6 +84,7 @@ transitions = Table(
     Column("reason", Text),
     Column("until", BigInteger),
     Column("executor", Text),
+    Column("decided_by", LargeBinary),
 )
 
 ticks = Table(
