@@ -4,6 +4,7 @@ Nothing is changed unless the intention is stored, so no change is missing from 
 `intended` behind: the trail then says honestly that the outcome is not known.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +24,12 @@ from runlane.redaction import MASK, Redactor, is_secret_name
 from runlane.telemetry import logger
 
 _log = logger(__name__)
+
+#: Who changes something waits so long for the trail: together with the change itself no more than two seconds.
+_INTENTION_SECONDS = 1.0
+#: An outcome is worth more patience, but nobody waits for it.
+_OUTCOME_SECONDS = 30.0
+_telling: set[asyncio.Task[None]] = set()
 
 #: What every entry names already beside its `before` and `after`.
 _NAMED = ("org", "key")
@@ -62,7 +69,7 @@ class Audit:
         """
         shown = {"before": shown_in_audit(before), "after": shown_in_audit(after)}
         event = self._event(entry_id or new_execution_id(), target, AuditData(**self._data(action, target), **shown))
-        await self._publish(event)
+        await self._publish(event, _INTENTION_SECONDS)
         try:
             yield
         except BaseException as problem:
@@ -93,17 +100,24 @@ class Audit:
         )
 
     async def _tell(self, intended: Audited, outcome: AuditOutcome, reason: str | None) -> None:
+        """Tell what came of it. Who made the change waits for a moment; telling goes on without him."""
         data = msgspec.structs.replace(intended.data, outcome=outcome, reason=reason)
+        event = msgspec.structs.replace(intended, id=f"{intended.id}:{outcome}", data=data)
+        telling = asyncio.create_task(self._publish_outcome(event))
+        _telling.add(telling)
+        telling.add_done_callback(_telling.discard)
+        await asyncio.wait({telling}, timeout=_INTENTION_SECONDS)
+
+    async def _publish_outcome(self, event: Audited) -> None:
         try:
-            await self._publish(msgspec.structs.replace(intended, id=f"{intended.id}:{outcome}", data=data))
+            await self._publish(event, _OUTCOME_SECONDS)
         except InfrastructureError as problem:
             # It is done or not, whatever can be told of it; the intention is in the trail.
-            _log.warning("an outcome is missing from the audit trail", entry=intended.subject, reason=problem.message)
+            _log.warning("an outcome is missing from the audit trail", entry=event.subject, reason=problem.message)
 
-    async def _publish(self, event: Audited) -> None:
-        await self._bus.publish(
-            Message(subject=subjects.audit(event.organization), payload=encode(event), id=event.id), timeout=5.0
-        )
+    async def _publish(self, event: Audited, within: float) -> None:
+        message = Message(subject=subjects.audit(event.organization), payload=encode(event), id=event.id)
+        await self._bus.publish(message, timeout=within)
 
 
 def target_of(key: str, entry: Entry | None) -> Target:

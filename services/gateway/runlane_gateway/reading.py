@@ -18,7 +18,7 @@ from .waiting import is_terminal
 _log = logger(__name__)
 
 _FLOOR_AGE_SECONDS = 0.05
-_LAG_SECONDS = 1.0
+_LAG_SECONDS = 0.7
 _PAGE = 1000
 _CATCH_UP_SECONDS = 1.0
 _CATCH_UP_STEP = 0.02

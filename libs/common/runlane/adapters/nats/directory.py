@@ -8,7 +8,8 @@ from typing import Any
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.puller import NatsDelivery
 from runlane.adapters.nats.topology import DIRECTORY_PREFIX, DIRECTORY_STREAM
-from runlane.errors import StateConflict
+from runlane.errors import BusUnavailable, StateConflict
+from runlane.ports import Stored
 
 
 class NatsDirectoryStore:
@@ -22,7 +23,7 @@ class NatsDirectoryStore:
             return await self._store(key, value, {}, expect)
         except StateConflict:
             # A key that was removed has no value, yet its marker has a revision.
-            marker = await self._bus.last(DIRECTORY_STREAM, DIRECTORY_PREFIX + key) if expect == 0 else None
+            marker = await self._last(key) if expect == 0 else None
             if marker is None or marker.payload:
                 raise
             return await self._store(key, value, {}, marker.sequence)
@@ -30,11 +31,18 @@ class NatsDirectoryStore:
     async def delete(self, key: str, *, expect: int | None = None) -> None:
         if expect == 0:
             # Nothing to remove, and no marker to leave behind, if it is so.
-            found = await self._bus.last(DIRECTORY_STREAM, DIRECTORY_PREFIX + key)
+            found = await self._last(key)
             if found is not None and found.payload:
                 raise StateConflict
             return
         await self._store(key, b"", {"KV-Operation": "PURGE", "Nats-Rollup": "sub"}, expect)
+
+    async def _last(self, key: str) -> Stored | None:
+        try:
+            async with asyncio.timeout(self._patience):
+                return await self._bus.last(DIRECTORY_STREAM, DIRECTORY_PREFIX + key)
+        except TimeoutError:
+            raise BusUnavailable("The message broker did not answer a read in time.") from None
 
     async def _store(self, key: str, value: bytes, headers: dict[str, str], expect: int | None) -> int:
         headers["Nats-Msg-Id"] = uuid.uuid4().hex
