@@ -63,10 +63,10 @@ class Field:
         names = (b"X-Api-Key", b"Cookie", b"Proxy-Authorization", b"User-Agent", b"X-Webhook-Secret")
         return dict.fromkeys(names, secret)
 
-    async def run(self, client: httpx.AsyncClient, turn: int, prefer: str) -> None:
+    async def run(self, client: httpx.AsyncClient, turn: int, door: str, prefer: str) -> None:
         """One execution, with everything that can be read about it."""
         headers = {**self.noise(turn), b"Prefer": prefer.encode()}
-        accepted = self.keep(await client.post("/workflows/plant", json=self.body(turn), headers=headers))
+        accepted = self.keep(await client.post(door, json=self.body(turn), headers=headers))
         assert "executionId" in accepted, accepted
         path = f"/executions/{accepted['executionId']}"
         record = self.keep(await client.get(path, params={"wait": 25}))
@@ -96,10 +96,14 @@ async def test_no_secret_is_in_any_byte_that_is_kept_or_sent(field: Field) -> No
     assert len(ENCODINGS) >= 12
     async with field.engine.client(admin=True) as client:
         await field.plant(client)
-        for door in ("wait=20", "respond-async"):
-            await asyncio.gather(*(field.run(client, turn, door) for turn in range(10)))
+        for door, prefer in (
+            ("/workflows/plant", "wait=20"),
+            ("/workflows/plant", "respond-async"),
+            ("/forms/plant/submit", "respond-async"),
+        ):
+            await asyncio.gather(*(field.run(client, turn, door, prefer) for turn in range(10)))
         field.keep(await client.get("/executions"))
-        for path in ("/orgs/demo/secrets", "/orgs/demo/config", "/workflows", "/metrics"):
+        for path in ("/orgs/demo/secrets", "/orgs/demo/config", "/workflows", "/forms/plant", "/audit", "/metrics"):
             answer = await client.get(path)
             (field.answers / path.replace("/", "_")).write_bytes(answer.content)
         wrong = {**field.body(1), "turn": "no number", "unknown": field.parameters[0]}
