@@ -293,7 +293,7 @@ def test_init_makes_a_project_whose_test_passes(tmp_path: Path) -> None:
         timeout=60,
     )
 
-    assert "2 passed" in tested.stdout, tested.stdout + tested.stderr
+    assert "3 passed" in tested.stdout, tested.stdout + tested.stderr
     again = runlane("init", "project", cwd=tmp_path)
     assert again.returncode == 2
     assert "exists already" in again.stderr
