@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 VENV := .venv
+# Tests wait for processes more than they compute: more workers than processors.
+WORKERS ?= 4
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
@@ -22,7 +24,7 @@ demo: install ## Start the whole engine, run a workflow in each mode, show the r
 	$(BIN)/python examples/demo.py
 
 test: install ## Run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: install ## Lint, formatting, types, import contracts, exported names
 	$(BIN)/ruff check .
