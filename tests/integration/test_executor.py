@@ -3,10 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -15,89 +13,25 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.topology import LEASE_SECONDS
 from runlane.contracts import subjects
 from runlane.contracts.messages import (
-    AnyEvent,
     Caller,
     Cancelled,
     CancelledData,
     Failed,
-    Request,
     Retrying,
     Started,
     Succeeded,
     Traced,
     decode_event,
     encode,
-    parameters_context,
 )
-from runlane.ids import new_execution_id
 from runlane.ports import Message
-from runlane.sealing import generate_master_key
 from runlane.settings import Settings
 from runlane_executor.app import open_room
 from runlane_executor.intake import Intake
 from tests.support.eventually import eventually
+from tests.support.executor_client import Client
 
-WORKFLOWS = Path(__file__).parents[1] / "e2e" / "workflows"
-KEY = generate_master_key()
-
-
-@pytest.fixture
-def executor_settings(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, workflows=WORKFLOWS, master_key=KEY, stop_grace=1.0)
-
-
-@pytest.fixture
-async def intake(bus: NatsBus, executor_settings: Settings) -> AsyncIterator[Intake]:
-    async with open_room(executor_settings) as room:
-        running = asyncio.create_task(room.run())
-        yield room
-        running.cancel()
-
-
-class Client:
-    """Submits requests as a gateway would and reads what became of them."""
-
-    def __init__(self, bus: NatsBus, settings: Settings) -> None:
-        self.bus, self.sealer = bus, settings.sealer()
-
-    def request(self, workflow: str, parameters: dict[str, Any], **more: Any) -> Request:
-        execution_id = new_execution_id()
-        context = parameters_context("acme", execution_id)
-        return Request(
-            execution_id=execution_id,
-            org="acme",
-            workflow=workflow,
-            caller=Caller(id="tester"),
-            accepted_at=datetime.now(UTC),
-            sealed_parameters=self.sealer.seal(msgspec.json.encode(parameters), context),
-            **more,
-        )
-
-    async def submit(self, request: Request, id_: str | None = None) -> None:
-        subject = subjects.request("0", request.org, request.workflow)
-        await self.bus.publish(Message(subject=subject, payload=encode(request), id=id_ or request.execution_id))
-
-    async def events(self, request: Request) -> list[AnyEvent]:
-        filter_ = subjects.all_events("acme", request.execution_id)
-        return [decode_event(stored.payload) for stored in await self.bus.read(subjects.EVENTS, filter_)]
-
-    async def ended(self, request: Request, within: float = 20) -> AnyEvent:
-        async def look() -> AnyEvent | None:
-            events = await self.events(request)
-            return next((e for e in events if isinstance(e, Succeeded | Failed | Cancelled)), None)
-
-        found = await eventually(look, within=within)
-        assert found is not None
-        return found
-
-    async def queue_is_empty(self) -> bool:
-        lag = await self.bus.lag(subjects.REQUESTS, subjects.EXECUTORS)
-        return lag.pending == 0 and lag.unacknowledged == 0
-
-
-@pytest.fixture
-def caller(bus: NatsBus, executor_settings: Settings) -> Client:
-    return Client(bus, executor_settings)
+pytest_plugins = ["tests.support.executor_fixtures"]
 
 
 async def test_a_request_runs_answers_and_leaves_the_queue(intake: Intake, caller: Client) -> None:

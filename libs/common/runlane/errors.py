@@ -11,6 +11,7 @@ RunlaneError                     code, message, details
 │   ├── SerializationError       details: path
 │   ├── ResultTooLarge           details: size_bytes, limit_bytes
 │   ├── WorkflowNotFound         no executor has code of that name
+│   ├── BadMessage               its request cannot be read, or not be taken
 │   ├── WorkerCrashed            the process that ran the code died
 │   ├── ExecutorLost             too many executors died with it
 │   └── InternalServerError      anything else; tells the client nothing
@@ -34,6 +35,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 __all__ = [
+    "BadMessage",
     "BadRequest",
     "BusUnavailable",
     "ChoicesUnavailable",
@@ -195,8 +197,16 @@ class WorkflowNotFound(WorkflowException):
     """No executor has a workflow of that name."""
 
 
+class BadMessage(WorkflowException):
+    """The request of this execution cannot be read."""
+
+    retryable = False
+
+
 class WorkerCrashed(WorkflowException):
     """The process that ran the workflow died."""
+
+    retryable = False  # its crashes were counted against `max_attempts` already
 
 
 class ExecutorLost(WorkflowException):

@@ -55,6 +55,11 @@ class Delivery(Protocol):
         ...
 
     @property
+    def id(self) -> str:
+        """The message id that it was published with, empty where there is none."""
+        ...
+
+    @property
     def delivered(self) -> int:
         """How often it was delivered, this time included: from 1."""
         ...
@@ -133,6 +138,10 @@ class Bus(Protocol):
 
     async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
         """Up to `limit` stored messages after a sequence, oldest first."""
+        ...
+
+    async def remove(self, stream: str, sequence: int) -> bool:
+        """Delete one stored message; False when it is not there (any more). Raises `BusUnavailable`."""
         ...
 
     async def newest(self, stream: str, filter_: str) -> list[Stored]:

@@ -68,7 +68,7 @@ async def _serve(name: str, open_room: OpenRoom, settings: Settings, ready: str 
         loop.add_signal_handler(number, stop.set)
     async with open_room(settings) as room:
         running = asyncio.create_task(room.run(), name=f"{name}.run")
-        async with _health(room, settings):
+        async with _health(room, settings, stop):
             _announce_ready(ready)
             _log.info("ready")
             await _until_stopped(running, stop, room, settings.drain_grace)
@@ -100,8 +100,8 @@ def _announce_ready(descriptor: str | None) -> None:
 class _health:
     """The small HTTP server of a service that has no other: GET /healthz, /readyz, /metrics."""
 
-    def __init__(self, room: Room, settings: Settings) -> None:
-        self._room, self._settings = room, settings
+    def __init__(self, room: Room, settings: Settings, stop: asyncio.Event) -> None:
+        self._room, self._settings, self._stop = room, settings, stop
         self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> None:
@@ -134,7 +134,9 @@ class _health:
         if path == b"/healthz":
             return b"200 OK", b"application/json", b'{"status":"ok"}'
         if path == b"/readyz":
-            problems = self._room.problems()
+            problems = dict(self._room.problems())
+            if self._stop.is_set():
+                problems["service"] = "shutting down"
             body = msgspec.json.encode({"status": "not ready" if problems else "ready", "problems": problems})
             return (b"503 Service Unavailable" if problems else b"200 OK"), b"application/json", body
         return b"404 Not Found", b"application/json", b'{"error":"NotFound"}'

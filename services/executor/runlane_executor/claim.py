@@ -32,6 +32,7 @@ from runlane.contracts.messages import (
 from runlane.errors import ExecutorLost, StateConflict
 from runlane.ports import Stored
 from runlane.sealing import Sealer
+from runlane_executor.burial import Burial
 from runlane_executor.journal import event_is_waiting
 from runlane_executor.stateline import StateLine
 
@@ -42,7 +43,8 @@ MAX_LOSSES = 10
 class Claimed(Struct, frozen=True):
     """This executor runs it. `sequence` is the claim's place in the stream, and the fencing token of all it writes.
 
-    `waited_seconds`: how much of the time since its first start it was suspended.
+    `waited_seconds`: how much of the time since its first start it was suspended. `crashes`: how many child processes
+    have died under it.
     """
 
     sequence: int
@@ -50,6 +52,7 @@ class Claimed(Struct, frozen=True):
     losses: int = 0
     waited_seconds: float = 0.0
     resumed: bool = False
+    crashes: int = 0
 
 
 class Settled(Struct, frozen=True):
@@ -69,6 +72,7 @@ class Claims:
 
     def __init__(self, line: StateLine, clock: Clock, sealer: Sealer) -> None:
         self._line, self._clock, self._sealer = line, clock, sealer
+        self._burial = Burial(line, clock)
 
     async def claim(self, request: Request, message: str, lane: str, version: str) -> Verdict:
         """Claim the execution that the work-queue message `message` asks for."""
@@ -79,10 +83,19 @@ class Claims:
         waited = request.waited_seconds
         if request.suspended_at is not None:
             waited += max(0.0, (now - request.suspended_at).total_seconds())
-        started = self.started(request, message, first, version, resumed=resumed, waited=waited)
+        started = self.started(
+            request,
+            message,
+            first,
+            version,
+            resumed=resumed,
+            waited=waited,
+            crashes=request.crashes,
+            reason=request.redriven,
+        )
         try:
             sequence = await self._line.move(request, started, request.last_state)
-            return Claimed(sequence, first, waited_seconds=waited, resumed=resumed)
+            return Claimed(sequence, first, waited_seconds=waited, resumed=resumed, crashes=request.crashes)
         except StateConflict:
             return await self._resolve(request, message, lane, version)
 
@@ -95,6 +108,7 @@ class Claims:
         *,
         resumed: bool,
         losses: int = 0,
+        crashes: int = 0,
         waited: float = 0.0,
         reason: str | None = None,
     ) -> Started:
@@ -106,6 +120,7 @@ class Claims:
             first_started_at=first,
             resumed=resumed,
             losses=losses,
+            crashes=crashes,
             waited_seconds=waited,
             workflow_version=version,
             reason=reason,
@@ -128,14 +143,21 @@ class Claims:
                     return await self._follow_up(request, stored, state, lane)
                 expect = stored.sequence
                 if state.data.losses >= MAX_LOSSES:
-                    return await self._give_up(request, expect)
+                    return await self._give_up(request, message, expect)
                 taken = self._taken_over(request, message, state, version)
             try:
                 sequence = await self._line.move(request, taken, expect)
             except StateConflict:
                 continue
             data = taken.data
-            return Claimed(sequence, data.first_started_at, data.losses, data.waited_seconds, resumed=data.resumed)
+            return Claimed(
+                sequence,
+                data.first_started_at,
+                data.losses,
+                data.waited_seconds,
+                resumed=data.resumed,
+                crashes=data.crashes,
+            )
 
     def _taken_over(self, request: Request, message: str, state: Started, version: str) -> Started:
         data = state.data
@@ -146,6 +168,7 @@ class Claims:
             version,
             resumed=True,
             losses=data.losses + 1,
+            crashes=data.crashes,
             waited=data.waited_seconds,
             reason="executor lost",
         )
@@ -219,8 +242,9 @@ class Claims:
             return Settled()  # decided in the last moment
         return Settled(encode(expired))
 
-    async def _give_up(self, request: Request, expect: int) -> Verdict:
+    async def _give_up(self, request: Request, message: str, expect: int) -> Verdict:
         lost = ExecutorLost()
+        await self._burial.keep(request, "executor_lost", f"{MAX_LOSSES} executors died under it", message, "")
         failure = Failure(lost.code, lost.message, {"losses": MAX_LOSSES})
         envelope = self._line.envelope(request, self._clock.now(), "failed")
         failed = Failed(**envelope, data=FailedData(failure=failure, duration_ms=0))

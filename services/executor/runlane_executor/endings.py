@@ -34,6 +34,9 @@ from runlane_executor.execution import Execution
 from runlane_executor.frames import Paused, Raised, Returned
 from runlane_executor.stateline import StateLine, as_entries
 
+#: Why an execution is suspended whose executor is drained.
+HANDED_BACK = "handed back: its executor is ending"
+
 #: What result and trace of a final event may take together; the broker takes a little more.
 _EVENT_BYTES = 800 * 1024
 
@@ -67,7 +70,8 @@ class Endings:
             await self.settle(execution)
             return "fenced"
         if isinstance(event, Asking):
-            await self._claims.ask_again(execution.request, event, sequence, execution.lease.lane)
+            asking = msgspec.structs.replace(execution.request, crashes=execution.crashes, redriven=None)
+            await self._claims.ask_again(asking, event, sequence, execution.lease.lane)
         else:
             self.answer(execution.request, encode(event))
         execution.lease.delivery.ack()
@@ -81,11 +85,12 @@ class Endings:
             execution.lease.delivery.ack()
 
     async def hand_back(self, execution: Execution) -> str:
-        """This executor is ending: what was traced is stored, the message goes to another."""
-        execution.trace.flush()
-        await execution.trace.rest()
-        execution.lease.delivery.nak()
-        return "handed_back"
+        """This executor is ending: another goes on with it, from its journal.
+
+        A suspension that is over at once, and no loss: nobody died.
+        """
+        became = await self.end(execution, Paused(execution.id, HANDED_BACK, self._clock.now()))
+        return "handed_back" if became == "suspended" else became
 
     def answer(self, request: Request, terminal: bytes) -> None:
         """Tell the waiting caller, if there is one. What it is told is what is stored."""

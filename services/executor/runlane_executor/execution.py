@@ -51,7 +51,7 @@ class Execution:
         self.request, self.lease = request, lease
         self.manifest, self.claimed = manifest, claimed
         self.child: Child | None = None
-        self.crashes = 0
+        self.crashes = claimed.crashes
         self.stop_reason: str | None = None
         self.timeout: asyncio.TimerHandle | None = None
         self.limit = manifest.timeout_seconds

@@ -4,19 +4,25 @@ It never runs authors' code, so nothing that code does can lose a lease.
 """
 
 import asyncio
+import os
+import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 import msgspec
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import Request, decode_request
+from runlane.contracts.messages import REQUEST_VERSION, Request, decode_request
+from runlane.contracts.presence import Presence, encode_presence
+from runlane.deadletters import DeadKind
 from runlane.errors import WorkflowNotFound
 from runlane.ids import is_token
-from runlane.ports import Bus, Consumption, Delivery, Message, Subscription
+from runlane.ports import Bus, Consumption, Delivery, Subscription
 from runlane.telemetry import logger
 from runlane_executor import metrics
+from runlane_executor.burial import GivenUp, version_of
 from runlane_executor.claim import Claims, Settled
 from runlane_executor.endings import Endings
 from runlane_executor.execution import Execution, Lease
@@ -48,7 +54,9 @@ class Intake:
         self._clock, self._limits = clock, limits
         self._leases: dict[tuple[str, int], Lease] = {}
         self._consumptions: list[Consumption] = []
-        self._listening: Subscription | None = None
+        self._listening: list[Subscription] = []
+        self._draining: asyncio.Task[None] | None = None
+        self._drained = asyncio.Event()
         self._let_go = asyncio.Event()
         self.runs = runs
         runs.released = self._release
@@ -56,19 +64,28 @@ class Intake:
     # --- the room ----------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        self._listening = await self._bus.listen(subjects.ALL_CANCELS, self._cancel_heard)
+        await self._listen()
         for stream in _STREAMS:
             deliver = self._deliver_from(stream)
             self._consumptions.append(await self._bus.consume(stream, subjects.EXECUTORS, deliver, self._room))
         spoken = self._clock.monotonic()
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+        while not self._drained.is_set():
             if self._bus.connected:
                 spoken = self._heartbeat(spoken)
             metrics.RUNNING.set(len(self.runs.running))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT_SECONDS):
+                    await self._drained.wait()
 
     async def drain(self) -> None:
         """Take nothing new; let what runs finish for a while; hand the rest back to the queue."""
+        if self._draining is None:
+            self._draining = asyncio.create_task(self._drain())
+        await asyncio.shield(self._draining)
+
+    async def _drain(self) -> None:
+        _log.info("draining", executions=len(self.runs.running))
+        self._say_present()
         for consumption in self._consumptions:
             await consumption.stop()
         try:
@@ -78,9 +95,13 @@ class Intake:
             for execution in list(self.runs.running.values()):
                 self.runs.stop(execution, "drained")
             await self._until_idle()
+        finally:
+            self._drained.set()
 
     def problems(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
+        if self._draining is not None:
+            found["executor"] = "draining"
         if not self._bus.connected:
             found["nats"] = "not connected"
         if self.runs.children.pick() is None:
@@ -94,7 +115,61 @@ class Intake:
             self.runs.background(self._look_after_silence())
         for lease in self._leases.values():
             lease.delivery.in_progress()
+        self._say_present()
         return now
+
+    async def _listen(self) -> None:
+        executor = self.runs.executor
+        for subject, heard in (
+            (subjects.ALL_CANCELS, self._cancel_heard),
+            (subjects.drain(executor), self._drain_heard),
+            (subjects.drain(subjects.EVERY_EXECUTOR), self._drain_heard),
+            (subjects.GIVEN_UP, self._given_up_heard),
+        ):
+            self._listening.append(await self._bus.listen(subject, heard))
+
+    def _drain_heard(self, subject: str, _: bytes) -> None:
+        """Somebody wants this executor to end; its process does when it has nothing more."""
+        self.runs.background(self.drain())
+
+    def _say_present(self) -> None:
+        executor = self.runs.executor
+        said = Presence(
+            executor=executor,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            running=len(self._leases),
+            slots=self._limits.slots,
+            draining=self._draining is not None,
+        )
+        self._bus.send(subjects.presence(executor), encode_presence(said))
+
+    def _given_up_heard(self, _: str, advisory: bytes) -> None:
+        """The broker delivers a message no more: it would lie there for ever."""
+        self.runs.background(self._bury_given_up(advisory))
+
+    async def _bury_given_up(self, advisory: bytes) -> None:
+        try:
+            told = msgspec.json.decode(advisory, type=_Advisory)
+            filters = {subjects.REQUESTS: subjects.ALL_REQUESTS, subjects.DELAYED: subjects.ALL_DUE}
+            if told.stream not in filters or told.consumer != subjects.EXECUTORS:
+                return
+            found = await self._bus.read(told.stream, filters[told.stream], after=told.stream_seq - 1, limit=1)
+            if not found or found[0].sequence != told.stream_seq:
+                return  # another executor was first
+            given_up = GivenUp(
+                kind="undeliverable",
+                reason=f"the broker gave it up after {told.deliveries} deliveries",
+                source=f"{told.stream}:{told.stream_seq}",
+                subject=found[0].subject,
+                payload=found[0].payload,
+                id=found[0].id,
+                deliveries=told.deliveries,
+            )
+            await self.runs.burial.bury(given_up)
+            await self._bus.remove(told.stream, told.stream_seq)
+        except Exception:
+            _log.exception("what the broker gave up could not be kept")
 
     async def _look_after_silence(self) -> None:
         try:
@@ -142,14 +217,14 @@ class Intake:
             if execution is not None:
                 self.runs.forget(execution)
             elif lease.delivery.delivered >= MAX_DELIVERIES:
-                await self._set_aside(lease.delivery, f"could not be taken {MAX_DELIVERIES} times")
+                await self._set_aside(lease, "undeliverable", f"it could not be taken {MAX_DELIVERIES} times")
         finally:
             if execution is None:
                 self._release(lease)
 
     async def _claim(self, lease: Lease) -> Execution | None:
         """The execution that this message asks for, if it is ours to run now."""
-        request = await self._readable(lease.delivery)
+        request = await self._readable(lease)
         if request is None:
             return None
         manifest = self.runs.children.manifests.get(request.workflow)
@@ -172,35 +247,59 @@ class Intake:
     async def _begin(self, execution: Execution) -> None:
         workflow = execution.request.workflow
         if workflow in self.runs.children.manifests:
-            await self.runs.start(execution)
+            # What has taken a child down before may do so again: not one that others are in.
+            await self.runs.start(execution, quarantine=execution.crashes > 0)
         else:
-            self.runs.fail(execution, WorkflowNotFound(f"No executor has a workflow {workflow!r}."))
+            problem = WorkflowNotFound(f"No executor has a workflow {workflow!r}.")
+            self.runs.give_up(execution, "unknown_workflow", problem)
 
-    async def _readable(self, delivery: Delivery) -> Request | None:
+    async def _readable(self, lease: Lease) -> Request | None:
         """The request, or None after setting aside what nobody can read."""
+        payload = lease.delivery.payload
+        version = version_of(payload)
+        if version > REQUEST_VERSION:
+            reason = f"it is of version {version}, and this executor reads up to {REQUEST_VERSION}"
+            await self._set_aside(lease, "newer_version", reason)
+            return None
         try:
-            request = decode_request(delivery.payload)
-        except msgspec.DecodeError as problem:
-            await self._set_aside(delivery, f"cannot be read: {problem}")
+            request = decode_request(payload)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as problem:
+            await self._set_aside(lease, "unreadable", f"it cannot be read: {problem}")
             return None
         if not (is_token(request.org) and is_token(request.workflow) and is_token(request.execution_id)):
-            await self._set_aside(delivery, "names what cannot be a subject")
+            await self._set_aside(lease, "unreadable", "it names what cannot be a subject")
             return None
         return request
 
-    async def _set_aside(self, delivery: Delivery, reason: str) -> None:
-        """Keep it where an operator can look at it, and take it off the queue."""
-        _log.error("a request was set aside", subject=delivery.subject, sequence=delivery.sequence, reason=reason)
-        org, workflow = [*delivery.subject.split(".")[3:5], "unknown", "unknown"][:2]
-        subject = subjects.dead(org, workflow, f"seq{delivery.sequence}")
-        await self._bus.publish(Message(subject=subject, payload=delivery.payload, id=f"dead:{subject}"))
-        delivery.term(reason)
+    async def _set_aside(self, lease: Lease, kind: DeadKind, reason: str) -> None:
+        """Keep it where an operator can look at it, end what waits for it, and take it off the queue."""
+        delivery = lease.delivery
+        given_up = GivenUp(
+            kind=kind,
+            reason=reason,
+            source=lease.message,
+            subject=delivery.subject,
+            payload=delivery.payload,
+            id=delivery.id,
+            deliveries=delivery.delivered,
+        )
+        await self.runs.burial.bury(given_up)
+        delivery.term(kind)
 
     def _release(self, lease: Lease) -> None:
         self._leases.pop(lease.key, None)
         self._let_go.set()
         for consumption in self._consumptions:
             consumption.pull()
+
+
+class _Advisory(msgspec.Struct):
+    """What nats-server says of a message that it delivers no more."""
+
+    stream: str
+    consumer: str
+    stream_seq: int
+    deliveries: int = 0
 
 
 def _unknown(request: Request) -> Manifest:

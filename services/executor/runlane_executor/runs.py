@@ -1,6 +1,7 @@
 """The executions that run here: handed to children, stopped, taken up again, ended. `intake` brings them."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -10,6 +11,7 @@ from runlane.clock import Clock
 from runlane.context import Identity, Journal
 from runlane.contracts.directory import Org
 from runlane.contracts.messages import Failure, Request, parameters_context
+from runlane.deadletters import DeadKind
 from runlane.directory import Directory
 from runlane.errors import (
     ConfigurationError,
@@ -26,6 +28,7 @@ from runlane.ports import SecretStore
 from runlane.sealing import Sealer
 from runlane.telemetry import logger
 from runlane_executor import metrics
+from runlane_executor.burial import Burial
 from runlane_executor.children import Child, Children
 from runlane_executor.claim import Claims
 from runlane_executor.endings import Endings
@@ -53,8 +56,9 @@ from runlane_executor.vendors import VendorDesk
 
 _log = logger(__name__)
 
-#: So many children may die under one execution before it fails as WorkerCrashed.
-MAX_CRASHES = 3
+#: So many children that run nothing else may be killed from outside under one execution: by the kernel for want of
+#: memory, or by hand. Where code ends its own process, its `max_attempts` is the limit.
+MAX_KILLS = 3
 
 
 class Tools(msgspec.Struct, frozen=True):
@@ -76,10 +80,16 @@ class Runs:
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self.burial = Burial(tools.line, tools.clock)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.running: dict[str, Execution] = {}
         self.children: Children
         self.released: Callable[[Lease], None]
+
+    @property
+    def executor(self) -> str:
+        """The name of this executor."""
+        return self._tools.line.executor
 
     def add(self, execution: Execution) -> None:
         """It was claimed: from here on it is looked after."""
@@ -119,6 +129,19 @@ class Runs:
     def fail(self, execution: Execution, error: RunlaneError) -> None:
         """End it with an error of the engine's."""
         self._finish(execution, _raised(execution, error))
+
+    def give_up(self, execution: Execution, kind: DeadKind, error: RunlaneError) -> None:
+        """End it with an error of the engine's, and keep its request as a dead letter."""
+        execution.end_timer()
+        self.background(self._give_up(execution, kind, error))
+
+    async def _give_up(self, execution: Execution, kind: DeadKind, error: RunlaneError) -> None:
+        lease = execution.lease
+        try:
+            await self.burial.keep(execution.request, kind, error.message, lease.message, lease.delivery.subject)
+        except Exception:
+            _log.exception("a dead letter could not be kept", execution_id=execution.id)
+        await self._end(execution, _raised(execution, error))
 
     def _parameters(self, request: Request) -> bytes:
         if request.sealed_parameters is None:
@@ -245,8 +268,9 @@ class Runs:
 
     def _crashed(self, execution: Execution, exit_code: int | None, alone: bool) -> None:
         execution.crashes += 1
-        if execution.crashes >= MAX_CRASHES and alone:
-            self.fail(execution, WorkerCrashed(details={"exit_code": exit_code, "crashes": execution.crashes}))
+        if alone and execution.crashes >= _most_crashes(execution, exit_code):
+            details = {"exit_code": exit_code, "crashes": execution.crashes}
+            self.give_up(execution, "crash_loop", WorkerCrashed(details=details))
         else:
             # Which of them killed it is not known: each runs on in a child of its own.
             self.background(self._again(execution, f"child died (exit {exit_code})", True))
@@ -278,6 +302,7 @@ class Runs:
             execution.manifest.version,
             resumed=True,
             losses=claimed.losses,
+            crashes=execution.crashes,
             waited=claimed.waited_seconds,
             reason=reason,
         )
@@ -313,12 +338,17 @@ class Runs:
         endings, reason = self._tools.endings, execution.stop_reason
         if reason == "timed out":
             return await endings.end(execution, _raised(execution, TimeoutError(timeout_seconds=execution.limit)))
-        if reason == "drained":
+        if reason == "drained" and isinstance(outcome, Stopped):
             return await endings.hand_back(execution)
-        if reason is not None or isinstance(outcome, Stopped):
+        if reason not in (None, "drained") or isinstance(outcome, Stopped):
             await endings.settle(execution)
             return reason or "stopped"
         return await endings.end(execution, outcome)
+
+
+def _most_crashes(execution: Execution, exit_code: int | None) -> int:
+    most = execution.manifest.retry.max_attempts
+    return max(MAX_KILLS, most) if exit_code == -signal.SIGKILL else most
 
 
 def _raised(execution: Execution, error: RunlaneError) -> Raised:

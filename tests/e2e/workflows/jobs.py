@@ -181,6 +181,18 @@ async def kills_its_process(context: Context, journal: str) -> None:
 
 
 @workflow(
+    name="kills_its_process_thrice",
+    description="Poison with three attempts",
+    execution_mode="async",
+    retry_policy={"max_attempts": 3, "initial_delay_seconds": 0},
+)
+async def kills_its_process_thrice(context: Context, journal: str) -> None:
+    note(journal, "begun")
+    await asyncio.sleep(0.1)
+    os._exit(13)
+
+
+@workflow(
     name="oversleeps",
     description="Sleeps for longer than its limit over all attempts",
     execution_mode="async",

@@ -44,6 +44,10 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     kind: str | None = None
 
 
+#: The newest form of a request that this code can read.
+REQUEST_VERSION = 1
+
+
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Run a workflow. The work-queue message.
 
@@ -53,6 +57,7 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     it was suspended and the time since `suspended_at`. `wake` asks an executor only to look whether there is something
     to do, and to do that.
     `sensitive` names parameters whose values no record may show, whatever they are called.
+    `crashes` counts the child processes that died under it so far; `redriven` says why it was put on the queue again.
     """
 
     execution_id: str
@@ -71,7 +76,9 @@ class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
     waited_seconds: float = 0.0
     suspended_at: datetime | None = None
     wake: bool = False
-    version: int = 1
+    crashes: int = 0
+    redriven: str | None = None
+    version: int = REQUEST_VERSION
 
 
 def parameters_context(org: str, execution_id: str) -> str:
@@ -230,6 +237,7 @@ class StartedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     first_started_at: datetime
     resumed: bool = False
     losses: int = 0
+    crashes: int = 0
     waited_seconds: float = 0.0
     workflow_version: str = ""
     reason: str | None = None
@@ -239,7 +247,8 @@ class Started(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.start
     """An executor claimed it.
 
     `request` is the work-queue message (`{stream}:{sequence}`) whose lease the run holds. `losses` counts how often an
-    executor died under it; `reason` says why it was taken up again, None at first.
+    executor died under it, `crashes` how often a child process did; `reason` says why it was taken up again, None at
+    first.
     """
 
     data: StartedData

@@ -30,6 +30,13 @@ ALL_REQUESTS = "runlane.request.>"
 ALL_DUE = "runlane.due.>"
 ALL_TICKS = "runlane.tick.>"
 ALL_CANCELS = "runlane.control.cancel.*"
+ALL_EVENTS = "runlane.event.>"
+ALL_DEAD = "runlane.dead.>"
+ALL_PRESENCE = "runlane.control.presence.*"
+EVERY_EXECUTOR = "all"
+
+#: nats-server says here that it will not deliver a message of ours any more.
+GIVEN_UP = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"
 
 
 def request(lane: str, org: str, workflow: str) -> str:
@@ -122,6 +129,21 @@ def replies(gateway: str) -> str:
 def dead(org: str, workflow: str, execution: str) -> str:
     """A request that was given up."""
     return f"runlane.dead.{org}.{workflow}.{execution}"
+
+
+def dead_letters_of(org: str) -> str:
+    """The filter over the dead letters of an organisation."""
+    return f"runlane.dead.{check_token(org, 'organization')}.>"
+
+
+def drain(executor: str) -> str:
+    """Tells an executor, or `EVERY_EXECUTOR`, to finish what it has and end."""
+    return f"runlane.control.drain.{check_token(executor, 'executor')}"
+
+
+def presence(executor: str) -> str:
+    """Where an executor says every moment that it is there and what it does."""
+    return f"runlane.control.presence.{check_token(executor, 'executor')}"
 
 
 _WAITS_FOR = "event:"

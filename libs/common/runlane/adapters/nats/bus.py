@@ -76,6 +76,17 @@ class NatsBus:
     async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
         return await self._reader.read(stream, filter_, after, limit)
 
+    async def remove(self, stream: str, sequence: int) -> bool:
+        if not await self._reader.at(stream, sequence):
+            return False
+        try:
+            await self.api(f"STREAM.MSG.DELETE.{stream}", {"seq": sequence, "no_erase": True})
+        except BusUnavailable:
+            if await self._reader.at(stream, sequence):
+                raise
+            return False  # somebody else was first
+        return True
+
     async def newest(self, stream: str, filter_: str) -> list[Stored]:
         return await self._reader.newest(stream, filter_)
 

@@ -47,6 +47,10 @@ class NatsDelivery:
         self.pending = int(tokens[first + 4])
         self._stamp = tokens[first + 3]
 
+    @property
+    def id(self) -> str:
+        return (self.headers or {}).get("Nats-Msg-Id", "")
+
     def stored(self) -> Stored:
         """The message as the stream keeps it."""
         return Stored(self.subject, self.sequence, self.payload, datetime.fromtimestamp(int(self._stamp) / 1e9, UTC))

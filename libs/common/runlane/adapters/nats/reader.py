@@ -27,6 +27,11 @@ class Reader:
     async def newest(self, stream: str, filter_: str) -> list[Stored]:
         return await self._get(stream, {"multi_last": [filter_]})
 
+    async def at(self, stream: str, sequence: int) -> bool:
+        """Whether there is a message of this sequence (still)."""
+        found = await self._get(stream, {"seq": sequence, "batch": 1})
+        return bool(found) and found[0].sequence == sequence
+
     async def read(self, stream: str, filter_: str, after: int, limit: int) -> list[Stored]:
         return await self._get(stream, {"seq": after + 1, "batch": limit, "next_by_subj": filter_})
 
