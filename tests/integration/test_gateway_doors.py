@@ -457,10 +457,14 @@ async def test_draining_finishes_what_waits_and_takes_nothing_new(
         waiting = asyncio.create_task(client.post("/workflows/quick", json={}))
         await eventually(lambda: executor.requests)
         draining = asyncio.create_task(gateway.room.drain())
-        await eventually(lambda: _refuses(idle))
+        await eventually(lambda: gateway.gate.closing.is_set())
         with pytest.raises(httpx.ConnectError):
             async with gateway.client() as late:
                 await late.get("/healthz")
+        last_word = await idle.post("/workflows/slow", json={})
+        assert (last_word.status_code, last_word.headers["connection"]) == (202, "close")
+        with pytest.raises(httpx.ConnectError):
+            await idle.get("/healthz")
         assert not draining.done()
         request = executor.requests[0]
         last = await executor.bus.last("EVENTS", f"runlane.event.acme.quick.{request.execution_id}.state.*")
@@ -470,9 +474,23 @@ async def test_draining_finishes_what_waits_and_takes_nothing_new(
         await asyncio.wait_for(draining, 10)
 
 
-async def _refuses(idle: httpx.AsyncClient) -> bool:
-    answer = await idle.post("/workflows/slow", json={})
-    return answer.status_code == 503
+async def test_a_caller_who_waits_longer_than_a_drain_is_told_that_the_outcome_will_come(
+    gateway: Gateway, client: httpx.AsyncClient, executor: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor.holding = True
+    monkeypatch.setattr(gateway.room, "_grace", 0.1)
+    calling = asyncio.create_task(client.post("/workflows/quick", json={}))
+    await eventually(lambda: executor.requests)
+    async with gateway.client() as other:
+        path = f"/executions/{executor.requests[0].execution_id}"
+        watching = asyncio.create_task(other.get(path, params={"wait": 20}))
+        await eventually(lambda: gateway.parts.records._waiting)
+
+        await asyncio.wait_for(gateway.room.drain(), 10)
+
+        answer = await calling
+        assert (answer.status_code, answer.json()["status"]) == (202, "Running")
+        assert (await watching).json()["status"] == "Running"
 
 
 async def test_http_md_names_exactly_the_routes(gateway: Gateway) -> None:

@@ -268,7 +268,12 @@ async def serving(settings: Settings, bus: Bus, store: DirectoryStore) -> AsyncI
     parts = assemble(settings, SystemClock(), bus, directory, store, records)
     await parts.waiters.open()
     gate = build(parts, lambda: {}, lambda: {})
-    room = GatewayRoom(gate, listen(settings), lambda: {}, settings.drain_grace)
+
+    def let_go() -> None:
+        parts.waiters.let_go()
+        parts.records.let_go()
+
+    room = GatewayRoom(gate, listen(settings), lambda: {}, settings.drain_grace, let_go=let_go)
     running = asyncio.create_task(room.run())
     try:
         yield Gateway(parts, gate, room, records)

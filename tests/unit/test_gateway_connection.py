@@ -22,6 +22,8 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await answer({"path": scope["path"]})(scope, receive, send)
 
+    def leave(self) -> None: ...
+
     async def close(self) -> None: ...
 
 

@@ -149,6 +149,8 @@ class Engine:
             "RUNLANE_HTTP_PORT": str(options.port),
             "RUNLANE_RELOAD": "1" if options.reload else "0",
             "RUNLANE_DURABILITY": options.durability,
+            # There is no second gateway that callers could go to.
+            "RUNLANE_DRAIN_DELAY": os.environ.get("RUNLANE_DRAIN_DELAY", "0"),
         }
 
     def _queue_max_bytes(self) -> int:

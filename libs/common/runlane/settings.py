@@ -54,6 +54,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     #: How long code may clean up after its timeout or a cancel before its process is ended.
     stop_grace: float = 5.0
     drain_grace: float = 30.0
+    #: How long a gateway that is ending still takes requests, so that balancers see at /readyz that it leaves.
+    drain_delay: float = 1.0
 
     stream_replicas: int = 1
     event_retention_days: float = 7

@@ -37,10 +37,15 @@ async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
                 return {} if store.problem is None else {"records": store.problem}
 
             def problems() -> Mapping[str, str]:
-                return _problems(parts, draining=gate.closing.is_set())
+                return _problems(parts, draining=gate.leaving.is_set())
+
+            def let_go() -> None:
+                parts.waiters.let_go()
+                parts.records.let_go()
 
             gate = build(parts, problems, degraded)
-            yield GatewayRoom(gate, listen(settings), problems, settings.drain_grace)
+            grace, delay = settings.drain_grace, settings.drain_delay
+            yield GatewayRoom(gate, listen(settings), problems, grace, delay, let_go)
 
 
 def _problems(parts: Parts, *, draining: bool) -> Mapping[str, str]:

@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runlane.contracts.directory import PLATFORM
-from runlane.errors import InfrastructureError, Unauthorized
+from runlane.errors import Unauthorized
 
 from .answers import refusal
 from .auth import Authenticator
@@ -34,19 +34,24 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Gate:
-    """Authenticates, dispatches, counts. After `close` only the open paths answer."""
+    """Authenticates, dispatches, counts. While it is leaving, each connection gets one more answer."""
 
     def __init__(self, authenticator: Authenticator, hot: Sequence[Route], rest: ASGIApp) -> None:
         self._authenticator, self._hot, self._rest = authenticator, hot, rest
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._active = 0
         self._idle = asyncio.Event()
-        self.closing = asyncio.Event()
+        self.leaving, self.closing = asyncio.Event(), asyncio.Event()
         #: Every route behind it, set once they are put together: for whoever wants to know what there is.
         self.routes: Sequence[BaseRoute] = ()
 
+    def leave(self) -> None:
+        """Not ready any more: callers are to go elsewhere, and every answer says so to their connections."""
+        self.leaving.set()
+
     async def close(self) -> None:
-        """Take nothing new; streams end; returns when the calls that wait for an outcome have been answered."""
+        """Streams end; returns when every call that came has been answered."""
+        self.leave()
         self.closing.set()
         if self._active:
             await self._idle.wait()
@@ -62,6 +67,8 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                if self.leaving.is_set():
+                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
         self._active += 1
@@ -79,8 +86,6 @@ class Gate:
         headers = scope[HEADERS] = dict(scope["headers"])
         if scope["path"] not in OPEN:
             scope[PRINCIPAL] = await self._principal(scope["headers"], headers)
-            if self.closing.is_set():
-                raise InfrastructureError("This gateway is shutting down; try again.")
         for route in self._hot:
             match, found = route.matches(scope)
             if match is Match.FULL:
@@ -100,7 +105,7 @@ class Gate:
         return principal if named is None or named == PLATFORM else principal.within(named)
 
     async def _refuse(self, problem: Exception, scope: Scope, receive: Receive, send: Send, *, started: bool) -> None:
-        answer = refusal(problem, [(b"connection", b"close")] if self.closing.is_set() else ())
+        answer = refusal(problem)
         if not started:
             await answer(scope, receive, send)
 

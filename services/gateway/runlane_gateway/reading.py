@@ -31,6 +31,8 @@ class Records:
     def __init__(self, bus: Bus, store: RecordStore, clock: Clock) -> None:
         self._bus, self._store, self._clock = bus, store, clock
         self._floor, self._floor_at = 0, -_FLOOR_AGE_SECONDS
+        self._waiting: set[asyncio.Event] = set()
+        self._leaving = False
         self._asking_floor: asyncio.Task[BusUnavailable | None] | None = None
 
     async def get(self, org: str, execution_id: str) -> Record:
@@ -61,6 +63,7 @@ class Records:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds
         ended = asyncio.Event()
+        self._waiting.add(ended)
         live = await self._bus.listen_live(
             subjects.state_line(org, record.workflow, record.execution_id),
             lambda stored: ended.set() if is_terminal(stored) else None,
@@ -69,7 +72,7 @@ class Records:
             while True:
                 record = await self.get(org, record.execution_id)
                 remaining = deadline - loop.time()
-                if record.finished or remaining <= 0:
+                if record.finished or remaining <= 0 or self._leaving:
                     return record
                 try:
                     async with asyncio.timeout(min(remaining, _RECHECK_SECONDS)):
@@ -77,7 +80,14 @@ class Records:
                 except TimeoutError:
                     continue
         finally:
+            self._waiting.discard(ended)
             await live.stop()
+
+    def let_go(self) -> None:
+        """The gateway is ending: whoever waits gets the record as it is."""
+        self._leaving = True
+        for ended in self._waiting:
+            ended.set()
 
     async def events(self, org: str, workflow: str, execution_id: str, after: int) -> list[Stored]:
         """All events of an execution that the stream holds after a sequence, oldest first."""

@@ -16,6 +16,7 @@ from .gate import Gate
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 75
 _CLOSE_SECONDS = 2
+_LAST_ANSWERS_SECONDS = 2
 
 
 def listen(settings: Settings) -> socket.socket:
@@ -40,7 +41,9 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
-    def stop_listening(self) -> None:
+    async def stop_listening(self) -> None:
+        """Callers that have connected already are heard: the loop accepts them in a round before the socket goes."""
+        await asyncio.sleep(0)
         for server in getattr(self, "servers", ()):
             server.close()
 
@@ -48,12 +51,19 @@ class _Uvicorn(uvicorn.Server):
 class GatewayRoom:
     """See `runlane.service.Room`."""
 
-    def __init__(
-        self, gate: Gate, listener: socket.socket, problems: Callable[[], Mapping[str, str]], grace: float
+    def __init__(  # each is a fact of its own
+        self,
+        gate: Gate,
+        listener: socket.socket,
+        problems: Callable[[], Mapping[str, str]],
+        grace: float,
+        delay: float = 0.0,
+        let_go: Callable[[], None] = lambda: None,
     ) -> None:
         self._gate, self._listener, self._problems = gate, listener, problems
         self.port: int = listener.getsockname()[1]
-        self._grace = max(0.0, grace - _CLOSE_SECONDS - 1)
+        self._delay, self._let_go = delay, let_go
+        self._grace = max(0.0, grace - delay - _LAST_ANSWERS_SECONDS - _CLOSE_SECONDS - 1)
         self._stopped = asyncio.Event()
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -80,13 +90,23 @@ class GatewayRoom:
             self._stopped.set()
 
     async def drain(self) -> None:
-        """Take nothing new, let callers that wait have their outcome in the time there is, then close."""
-        self._server.stop_listening()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._grace):
-                await self._gate.close()
+        """Be not ready for a while, so that callers go elsewhere; then take no new connections, let callers that wait
+        have their outcome in the time there is, or else be told that it will come; then close."""
+        self._gate.leave()
+        await asyncio.sleep(self._delay)
+        await self._server.stop_listening()
+        if not await self._answered(self._grace):
+            self._let_go()
+            await self._answered(_LAST_ANSWERS_SECONDS)
         self._server.should_exit = True
         await self._stopped.wait()
+
+    async def _answered(self, within: float) -> bool:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await self._gate.close()
+                return True
+        return False
 
     def problems(self) -> Mapping[str, str]:
         return self._problems()

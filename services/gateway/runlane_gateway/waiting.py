@@ -23,6 +23,9 @@ from runlane.ports import Bus, Stored
 #: A reply is sent once and stored nowhere; this often whoever waits looks at the stream as well.
 _RECHECK_SECONDS = 5.0
 
+#: Instead of an outcome, for those who wait when the gateway ends.
+_STILL_TO_COME = b""
+
 _TERMINAL_TAILS = tuple(f".{STATE_TAILS[kind]}" for kind in TERMINAL)
 _STATUS_OF_TAIL = {
     "started": "Running",
@@ -95,6 +98,7 @@ class Waiters:
     def __init__(self, bus: Bus, name: str) -> None:
         self._bus, self._name = bus, name
         self._waiting: dict[str, list[asyncio.Future[bytes]]] = {}
+        self._leaving = False
 
     async def open(self) -> None:
         """Hear replies from now on, until the bus is closed."""
@@ -107,6 +111,8 @@ class Waiters:
         """A future of the terminal event's JSON; to be made before anything is published, and forgotten at the end."""
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(execution_id, []).append(future)
+        if self._leaving:
+            future.set_result(_STILL_TO_COME)
         return future
 
     def forget(self, execution_id: str, future: "asyncio.Future[bytes]") -> None:
@@ -121,6 +127,12 @@ class Waiters:
         for future in self._waiting.pop(execution_id, ()):
             if not future.done():
                 future.set_result(payload)
+
+    def let_go(self) -> None:
+        """The gateway is ending: whoever waits is told that the outcome will come."""
+        self._leaving = True
+        for execution_id in list(self._waiting):
+            self.ended(execution_id, _STILL_TO_COME)
 
     async def outcome(
         self, future: "asyncio.Future[bytes]", state_line: str, seconds: float
@@ -140,6 +152,8 @@ class Waiters:
                 if loop.time() >= deadline:
                     return None, status_of(last)
             else:
+                if future.result() == _STILL_TO_COME:
+                    return None, status_of(await self._last(state_line))
                 return read_outcome(future.result()), ""
 
     async def _last(self, state_line: str) -> Stored | None:
