@@ -4,6 +4,7 @@ A new route needs a line in `DOORS`; without one, `test_every_route_has_its_line
 """
 
 from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from starlette.routing import Route
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.contracts import subjects
+from runlane.deadletters import DeadLetter, letter_message
 from runlane.directory import api_key_key
 from runlane_gateway.gate import OPEN
 from runlane_gateway.permissions import (
@@ -29,6 +31,7 @@ from runlane_gateway.permissions import (
     ROLES,
     VIEW_AUDIT,
     VIEW_EXECUTIONS,
+    VIEW_INTERNALS,
     permissions_of,
 )
 from tests.support.eventually import eventually
@@ -77,11 +80,20 @@ class Thing(Struct, frozen=True, kw_only=True):
     own: int = 200
 
 
-Door = Open | Common | Listed | Thing
+class Platform(Struct, frozen=True, kw_only=True):
+    """Concerns every organisation: `permission` has to hold in all of them."""
+
+    permission: str
+    path: Mapping[str, str] = {}
+
+
+Door = Open | Common | Listed | Thing | Platform
 
 NO_ID = "0" * 32
 EXECUTION: dict[str, Any] = {"path": {"id": "{execution}"}, "unknown": {"id": NO_ID}}
 RUNNING: dict[str, Any] = {"path": {"id": "{running}"}, "unknown": {"id": NO_ID}}
+NO_LETTER = "dl-999999"
+LETTER: dict[str, Any] = {"path": {"id": "{letter}"}, "unknown": {"id": NO_LETTER}}
 ORG: dict[str, Any] = {"path": {"org": "acme"}, "unknown": {"org": "nowhere"}}
 CONFIG: dict[str, Any] = {"path": {"org": "acme", "key": "place"}, "unknown": {"org": "nowhere", "key": "place"}}
 SECRET: dict[str, Any] = {"path": {"org": "acme", "name": "pin"}, "unknown": {"org": "nowhere", "name": "pin"}}
@@ -166,6 +178,14 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET),
     ("PUT", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, body={"value": "1234"}),
     ("DELETE", "/orgs/{org}/secrets/{name}"): Thing(permission=MANAGE_SECRETS, **SECRET, own=204),
+    ("GET", "/dead-letters"): Listed(permission=VIEW_EXECUTIONS),
+    ("GET", "/dead-letters/{id}"): Thing(permission=VIEW_EXECUTIONS, **LETTER),
+    ("POST", "/dead-letters/{id}/redrive"): Thing(permission=MANAGE_EXECUTIONS, **LETTER, own=202),
+    ("POST", "/dead-letters/{id}/discard"): Thing(
+        permission=MANAGE_EXECUTIONS, path={"id": "{spoiled}"}, unknown={"id": NO_LETTER}
+    ),
+    ("GET", "/executors"): Common(permission=VIEW_INTERNALS),
+    ("POST", "/executors/{id}/drain"): Platform(permission=MANAGE_EXECUTIONS, path={"id": "all"}),
     ("GET", "/audit"): Listed(permission=VIEW_AUDIT),
     ("GET", "/forms"): Listed(permission=None),
     ("POST", "/forms"): Listed(permission=MANAGE_FORMS, body={"id": "another", **NEW_FORM}, own=201),
@@ -182,7 +202,15 @@ DOORS: dict[tuple[str, str], Door] = {
     ("DELETE", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY, own=204),
 }
 
-NOBODYS = {"execution": NO_ID, "running": NO_ID, "pending": NO_ID, "refusable": NO_ID, "key": "acme"}
+NOBODYS = {
+    "letter": NO_LETTER,
+    "spoiled": NO_LETTER,
+    "execution": NO_ID,
+    "running": NO_ID,
+    "pending": NO_ID,
+    "refusable": NO_ID,
+    "key": "acme",
+}
 
 #: Keys that look at no header: what they are about is the key's own organisations.
 BY_KEY_ALONE = {("GET", "/keys")}
@@ -237,7 +265,8 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
     executor.holding = False
     await gateway.records.apply(await bus.read(subjects.EVENTS, ">"))
     answers = {"execution": ended, "running": running, "pending": pending, "refusable": refusable}
-    return {"key": "spare", **{name: answer.json()["executionId"] for name, answer in answers.items()}}
+    letters = {name: await dead_letter(bus, name) for name in ("letter", "spoiled")}
+    return {"key": "spare", **letters, **{name: answer.json()["executionId"] for name, answer in answers.items()}}
 
 
 @pytest.fixture
@@ -252,6 +281,20 @@ async def globex(gateway: Gateway, ids: dict[str, str]) -> AsyncIterator[httpx.A
         yield opened
 
 
+async def dead_letter(bus: NatsBus, name: str) -> str:
+    """A letter of acme's that names no execution."""
+    letter = DeadLetter(
+        kind="unreadable",
+        reason="acme-only-value",
+        at=datetime.now(UTC),
+        source=f"REQUESTS:{name}",
+        subject=subjects.request("0", "acme", "quick"),
+        org="acme",
+        workflow="quick",
+    )
+    return f"dl-{await bus.publish(letter_message(letter, b'{'))}"
+
+
 def filled(path: Mapping[str, str], ids: Mapping[str, str]) -> dict[str, str]:
     return {name: value.format_map(ids) for name, value in path.items()}
 
@@ -261,7 +304,7 @@ def path_of(door: Door, ids: Mapping[str, str]) -> dict[str, str]:
 
 
 def closed_doors() -> list[tuple[tuple[str, str], Common | Listed | Thing]]:
-    return [(name, door) for name, door in DOORS.items() if not isinstance(door, Open)]
+    return [(name, door) for name, door in DOORS.items() if not isinstance(door, Open | Platform)]
 
 
 async def test_every_route_has_its_line(gateway: Gateway) -> None:
@@ -330,6 +373,19 @@ async def test_nothing_of_another_organisation_is_told(globex: httpx.AsyncClient
             told = [marker for marker in markers if marker in asked.body]
             if asked.status != 200 or told:
                 wrong.append((name, asked.status, told))
+    assert not wrong
+
+
+async def test_what_concerns_everybody_is_not_for_a_key_of_one_organisation(
+    gateway: Gateway, acme: httpx.AsyncClient
+) -> None:
+    wrong = []
+    for name, door in DOORS.items():
+        if isinstance(door, Platform):
+            async with gateway.client("weak") as weak, gateway.client("admin") as admin:
+                statuses = [(await ask(client, name, door.path)).status for client in (weak, acme, admin)]
+            if statuses[:2] != [403, 403] or statuses[2] in (401, 403, 500):
+                wrong.append((name, statuses))
     assert not wrong
 
 

@@ -10,6 +10,7 @@ from .access_commands import keys, whoami
 from .approvals_commands import approvals, approve, reject, send_event
 from .audit_command import audit
 from .datadir import DEFAULT
+from .dead_commands import dead, drain, executors
 from .directory_commands import config, orgs, secrets
 from .executions_commands import executions
 from .forms_commands import forms
@@ -35,6 +36,9 @@ app.add_typer(keys, name="keys")
 app.command()(whoami)
 app.command("audit")(audit)
 app.add_typer(forms, name="forms")
+app.add_typer(dead, name="dead")
+app.command()(executors)
+app.command()(drain)
 app.command()(approve)
 app.command()(reject)
 executions.command("send-event")(send_event)

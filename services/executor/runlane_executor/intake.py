@@ -123,10 +123,13 @@ class Intake:
         for subject, heard in (
             (subjects.ALL_CANCELS, self._cancel_heard),
             (subjects.drain(executor), self._drain_heard),
-            (subjects.drain(subjects.EVERY_EXECUTOR), self._drain_heard),
+            (subjects.ROLL_CALL, self._called),
             (subjects.GIVEN_UP, self._given_up_heard),
         ):
             self._listening.append(await self._bus.listen(subject, heard))
+
+    def _called(self, subject: str, _: bytes) -> None:
+        self._say_present()
 
     def _drain_heard(self, subject: str, _: bytes) -> None:
         """Somebody wants this executor to end; its process does when it has nothing more."""

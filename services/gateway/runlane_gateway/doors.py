@@ -19,10 +19,12 @@ from .auditing import AuditDoors
 from .auth import Authenticator
 from .cancelling import Canceller
 from .configuration import ConfigurationDoors
+from .dead_letters import DeadLetterDoors
 from .describe import Described, new_application
 from .enablement import EnablementDoors
 from .execute import hot_routes
 from .executions import ExecutionDoors
+from .executors import ExecutorDoors
 from .forms import FormDoors
 from .gate import Gate
 from .keys import KeyDoors
@@ -63,6 +65,8 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         FormDoors(parts).routes(described),
         ApprovalDoors(parts).routes(described),
         ApprovalRuleDoors(parts).routes(described),
+        DeadLetterDoors(parts).routes(described),
+        ExecutorDoors(parts).routes(described),
     ]
     for router in routers:
         app.include_router(router)

@@ -1,9 +1,8 @@
 """The doors of executions beside the hot one: lists, the SPEC §3 record, the live tail, cancel and retry."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-import msgspec
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 from msgspec import Struct
@@ -11,15 +10,13 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from runlane.audit import Target
-from runlane.contracts.messages import Trigger, TriggerKind, parameters_context
+from runlane.contracts.messages import TriggerKind
 from runlane.contracts.records import ExecutionQuery, Record, Status
-from runlane.errors import Conflict, SealBroken
 from runlane.ids import new_execution_id, repeatable_execution_id
-from runlane.redaction import masked_names
 
+from .again import call_again
 from .answers import Answer, answer
 from .auth import MANAGE_EXECUTIONS, VIEW_EXECUTIONS, VIEW_INTERNALS
-from .calls import Call, idle_seconds, traceparent_of
 from .cancelling import Canceller
 from .describe import Described
 from .execute import known_form
@@ -134,41 +131,15 @@ class ExecutionDoors:
         parts, headers, principal = self._parts, headers_of(request.scope), principal_of(request.scope)
         principal.require(MANAGE_EXECUTIONS)
         org, record = await self._known(request, id)
-        manifest = parts.calls.workflow(record.workflow, org, principal)
-        if not record.finished:
-            raise Conflict(f"It has not ended yet: it is {record.status}.", details={"status": record.status})
         key, preference = read_idempotency_key(headers), read_preference(headers, parts.settings.sync_wait)
-        call = Call(
-            execution_id=new_execution_id()
-            if key is None
-            else repeatable_execution_id("retry", org, record.execution_id, key),
-            org=org,
-            manifest=manifest,
-            parameters=self._true_parameters(org, record),
-            # A form may have said so, and its word holds for a retry too.
-            sensitive=frozenset(masked_names(record.input) if record.input is not None else ()),
-            principal=principal,
-            trigger=Trigger("retry", record.execution_id),
-            preference=preference,
-            wait=0.0 if preference.wait is None else idle_seconds(manifest, preference, None, 0.0),
-            traceparent=traceparent_of(headers),
-            repeatable=key is not None,
-        )
+        new = new_execution_id() if key is None else repeatable_execution_id("retry", org, record.execution_id, key)
+        call = call_again(request, parts, record, new, preference=preference, repeatable=key is not None)
         async with audit_of(request, parts).record("retry", _target(org, record)):
             return await parts.calls.start(call)
 
     async def _known(self, request: Request, execution_id: str) -> tuple[str, Record]:
         org = organisation(request.scope, self._parts.directory)
         return org, await self._parts.records.get(org, known_form(execution_id))
-
-    def _true_parameters(self, org: str, record: Record) -> dict[str, Any]:
-        if record.sealed_input is None:
-            return {}
-        try:
-            opened = self._parts.sealer.open(record.sealed_input, parameters_context(org, record.execution_id))
-        except SealBroken:
-            raise Conflict("Its parameters were sealed with a master key that has been retired.") from None
-        return msgspec.json.decode(opened, type=dict[str, Any])
 
 
 def aware(moment: datetime) -> datetime:

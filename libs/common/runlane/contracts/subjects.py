@@ -33,6 +33,8 @@ ALL_CANCELS = "runlane.control.cancel.*"
 ALL_EVENTS = "runlane.event.>"
 ALL_DEAD = "runlane.dead.>"
 ALL_PRESENCE = "runlane.control.presence.*"
+#: Executors answer with their presence.
+ROLL_CALL = "runlane.control.roll-call"
 EVERY_EXECUTOR = "all"
 
 #: nats-server says here that it will not deliver a message of ours any more.
