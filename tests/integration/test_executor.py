@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
@@ -217,3 +217,16 @@ async def test_code_that_blocks_every_child_does_not_hold_up_new_work(
         request = caller.request("echo", {"value": value})
         await caller.submit(request)
         assert isinstance(await caller.ended(request, within=20), Succeeded)
+
+
+async def test_what_has_no_time_left_when_it_starts_does_not_cost_its_process(intake: Intake, caller: Client) -> None:
+    before = {child.pid for child in intake.runs.children._working}
+    long_ago = datetime.now(UTC) - timedelta(hours=1)
+    request = caller.request("echo", {}, first_started_at=long_ago)
+    await caller.submit(request)
+
+    ended = await caller.ended(request)
+
+    assert isinstance(ended, Failed)
+    assert ended.data.failure.error == "TimeoutError"
+    assert {child.pid for child in intake.runs.children._working} == before

@@ -34,6 +34,7 @@ from runlane_executor.frames import (
     Run,
     SecretAnswer,
     Stop,
+    Stopped,
     ToChild,
     TokenAnswer,
     framed,
@@ -137,7 +138,12 @@ class _Child:
         runtime = PipeRuntime(execution_id, self.pipe, self._secrets, self._config.get(org, {}), self._vendor_calls)
         task = asyncio.get_running_loop().create_task(self._finish(frame, runtime), name=execution_id)
         self._running[execution_id] = (task, runtime)
-        task.add_done_callback(lambda _: self._running.pop(execution_id, None))
+        task.add_done_callback(lambda _: self._ended(execution_id, task))
+
+    def _ended(self, execution_id: str, task: "asyncio.Task[None]") -> None:
+        self._running.pop(execution_id, None)
+        if task.cancelled():
+            self.pipe.send(Stopped(execution_id))  # before its first step, so it could not say so itself
 
     async def _finish(self, frame: Run, runtime: PipeRuntime) -> None:
         spec = self._workflows.get(frame.identity.workflow)

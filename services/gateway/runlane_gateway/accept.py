@@ -201,6 +201,7 @@ class Acceptor:
                 digest=self.digest(submission) if submission.repeatable else None,
                 run_at=submission.run_at,
                 tags=manifest.tags,
+                needs_approval=submission.approval is not None,
             ),
         )
         subject = subjects.event(submission.org, manifest.name, execution_id, "queued")

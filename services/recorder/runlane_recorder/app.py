@@ -10,6 +10,7 @@ from runlane.service import Room, serve
 from runlane.settings import Settings
 
 from .recorder import Recorder
+from .sweeper import Sweeper
 
 
 @asynccontextmanager
@@ -21,7 +22,8 @@ async def open_room(settings: Settings) -> AsyncIterator[Room]:
         open_bus(settings, name="recorder") as bus,
     ):
         records, audit = settings.record_retention_days, settings.audit_retention_days
-        yield Recorder(bus, store, SystemClock(), records, audit_days=audit)
+        sweeper = Sweeper(bus, store, SystemClock())
+        yield Recorder(bus, store, SystemClock(), records, audit_days=audit, sweeper=sweeper)
 
 
 def main() -> None:

@@ -16,3 +16,7 @@ UNRECORDABLE = Counter(
     "runlane_recorder_events_unrecordable", "Events left out of the record store because they cannot be read or kept"
 )
 PRUNED = Counter("runlane_recorder_pruned", "Executions, ticks and audit entries deleted because they were too old")
+SWEPT = Counter(
+    "runlane_recorder_executions_swept", "Executions nobody looked after that were put on the queue again", ["state"]
+)
+STUCK = Gauge("runlane_recorder_executions_overdue", "Unfinished executions that should have moved on a while ago")

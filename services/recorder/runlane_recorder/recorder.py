@@ -15,6 +15,7 @@ from runlane.ports import Bus, Delivery, RecordStore, Stored
 from runlane.telemetry import logger
 
 from .metrics import APPLIED, APPLY_SECONDS, BATCH_SIZE, LAG, PRUNED, UNRECORDABLE
+from .sweeper import Sweeper
 
 _log = logger(__name__)
 
@@ -49,10 +50,11 @@ class Recorder:
         retention_days: float,
         pace: Pace | None = None,
         audit_days: float = 400,
+        sweeper: Sweeper | None = None,
     ) -> None:
         self._bus, self._store, self._clock = bus, store, clock
         self._retention, self._audit_retention = _span(retention_days), _span(audit_days)
-        self._pace = pace or Pace()
+        self._pace, self._sweeper = pace or Pace(), sweeper
         self._waiting: list[Delivery] = []
         self._batch: list[Delivery] = []
         self._arrived, self._full = asyncio.Event(), asyncio.Event()
@@ -62,6 +64,8 @@ class Recorder:
     async def run(self) -> None:
         """Record until drained. Raises `BusUnavailable` when the stream cannot be consumed."""
         work = [self._record_all(), self._renew_leases(), self._measure_lag(), self._keep_tidy()]
+        if self._sweeper is not None:
+            work.append(self._sweeper.run())
         tasks = [asyncio.create_task(part) for part in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

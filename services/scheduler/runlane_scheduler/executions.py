@@ -80,12 +80,20 @@ class Executions:
         later = run_at if run_at > now else None
         trigger = Trigger("schedule", iso(scheduled_for))
         request = _request(plan, execution_id, trigger, now)
+        terms = terms_of(plan.manifest, plan.rule, now)
+        queued = QueuedData(
+            trigger=trigger,
+            caller=_CALLER,
+            input=_NO_INPUT,
+            run_at=later,
+            tags=list(plan.manifest.tags),
+            needs_approval=terms is not None,
+        )
         try:
-            await self._bus.publish(self._queued(plan, execution_id, trigger, now, later))
+            await self._bus.publish(self._queued(plan, execution_id, now, queued))
         except StateConflict:
             # Another scheduler was here; it may have died before its request was stored.
             _log.debug("already queued", execution_id=execution_id)
-        terms = terms_of(plan.manifest, plan.rule, now)
         if terms is None:
             await self._bus.publish(_message(request, later))
         else:
@@ -126,9 +134,7 @@ class Executions:
             return
         raise BusUnavailable(f"Execution {execution_id} moves on too fast to be cancelled.")
 
-    def _queued(
-        self, plan: Plan, execution_id: str, trigger: Trigger, now: datetime, run_at: datetime | None
-    ) -> Message:
+    def _queued(self, plan: Plan, execution_id: str, now: datetime, data: QueuedData) -> Message:
         event = Queued(
             id=f"{execution_id}:queued",
             source=self._source,
@@ -136,9 +142,7 @@ class Executions:
             time=now,
             organization=plan.org,
             workflow=plan.workflow,
-            data=QueuedData(
-                trigger=trigger, caller=_CALLER, input=_NO_INPUT, run_at=run_at, tags=list(plan.manifest.tags)
-            ),
+            data=data,
         )
         subject = subjects.event(plan.org, plan.workflow, execution_id, "queued")
         return Message(subject=subject, payload=encode(event), id=event.id, expect_last=0)

@@ -220,12 +220,14 @@ class QueuedData(Struct, frozen=True, kw_only=True, omit_defaults=True):
     digest: str | None = None
     run_at: datetime | None = None
     tags: list[str] = field(default_factory=list)
+    needs_approval: bool = False
 
 
 class Queued(Event, frozen=True, kw_only=True, tag="dev.runlane.execution.queued"):
     """Accepted. `digest` is a keyed digest of the parameters: an idempotency key must come with the same ones.
 
-    With `run_at` in the future the execution is Scheduled rather than Queued.
+    With `run_at` in the future the execution is Scheduled rather than Queued. With `needs_approval` it is put up for
+    approval next, and may not run before.
     """
 
     data: QueuedData

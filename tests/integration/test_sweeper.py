@@ -1,0 +1,208 @@
+"""The sweeper: what nobody looks after goes on, what somebody looks after is left alone, no race starts it twice."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from runlane.adapters.memory_store import MemoryRecordStore
+from runlane.adapters.nats.bus import NatsBus
+from runlane.clock import ManualClock
+from runlane.contracts import subjects
+from runlane.contracts.messages import (
+    STATE_TAILS,
+    ApprovalExpired,
+    Caller,
+    Failure,
+    Queued,
+    QueuedData,
+    Request,
+    Retrying,
+    RetryingData,
+    Started,
+    StartedData,
+    StateEvent,
+    Succeeded,
+    SucceededData,
+    Suspended,
+    SuspendedData,
+    Trigger,
+    encode,
+)
+from runlane.ports import Message
+from runlane_executor.intake import Intake
+from runlane_recorder.sweeper import Sweeper
+from tests.support.eventually import eventually
+from tests.support.executions import notes
+from tests.support.executor_client import Client
+
+pytest_plugins = ["tests.support.executor_fixtures"]
+
+LONG_AGO = datetime.now(UTC) - timedelta(minutes=2)
+
+
+class Lost:
+    """Executions that began two minutes ago, and the store's idea of them."""
+
+    def __init__(self, caller: Client) -> None:
+        self.caller, self.bus = caller, caller.bus
+        self.store = MemoryRecordStore()
+
+    def sweeper(self) -> Sweeper:
+        return Sweeper(self.bus, self.store, ManualClock(datetime.now(UTC)))
+
+    async def queued(self, workflow: str, parameters: dict[str, Any], **data: Any) -> Request:
+        request = self.caller.request(workflow, parameters)
+        known: dict[str, Any] = {"trigger": Trigger(), "caller": request.caller, "input": msgspec.Raw(b"{}")}
+        known["sealed_input"] = request.sealed_parameters
+        event = Queued(**envelope(request, "queued"), data=QueuedData(**known | data))
+        await self.store_event(request, event, "queued")
+        return request
+
+    async def state(self, request: Request, event: StateEvent) -> int:
+        return await self.store_event(request, event, STATE_TAILS[type(event)])
+
+    async def store_event(self, request: Request, event: Queued | StateEvent, tail: str) -> int:
+        subject = subjects.event("acme", request.workflow, request.execution_id, tail)
+        return await self.bus.publish(Message(subject=subject, payload=encode(event), id=event.id))
+
+    async def sweep(self) -> int:
+        await self.record()
+        return await self.sweeper().sweep()
+
+    async def record(self) -> None:
+        await self.store.apply(await self.bus.read(subjects.EVENTS, subjects.ALL_EVENTS))
+
+
+def envelope(request: Request, name: str) -> dict[str, Any]:
+    return {
+        "id": f"{request.execution_id}:{name}",
+        "source": "/test",
+        "subject": request.execution_id,
+        "time": LONG_AGO,
+        "organization": "acme",
+        "workflow": request.workflow,
+        "attempt": 0 if name == "queued" else 1,
+    }
+
+
+def started(request: Request, message: str) -> Started:
+    data = StartedData(executor="executor-gone", request=message, first_started_at=LONG_AGO)
+    return Started(**envelope(request, "started"), data=data)
+
+
+@pytest.fixture
+def lost(caller: Client) -> Lost:
+    return Lost(caller)
+
+
+async def reason_of(lost: Lost, request: Request) -> str | None:
+    events = await lost.caller.events(request)
+    return [event.data.reason for event in events if isinstance(event, Started)][-1]
+
+
+async def test_what_is_queued_without_a_request_runs(intake: Intake, lost: Lost) -> None:
+    request = await lost.queued("echo", {"value": 7})
+    assert await lost.sweep() == 1
+    ended = await lost.caller.ended(request)
+    assert isinstance(ended, Succeeded)
+    assert bytes(ended.data.result) == b"7"
+    assert await reason_of(lost, request) == "swept: nobody looked after it any more (queued)"
+    await lost.record()
+    record = await lost.store.get("acme", request.execution_id)
+    assert record is not None
+    assert [step.reason for step in record.transitions] == ["swept: nobody looked after it any more (queued)"]
+
+
+async def test_what_runs_without_a_lease_is_taken_over(intake: Intake, lost: Lost) -> None:
+    request = await lost.queued("echo", {"value": 8})
+    await lost.state(request, started(request, "REQUESTS:99999"))
+    assert await lost.sweep() == 1
+    assert isinstance(await lost.caller.ended(request), Succeeded)
+    last = [event for event in await lost.caller.events(request) if isinstance(event, Started)][-1]
+    assert last.data.resumed
+    assert last.data.first_started_at == LONG_AGO
+
+
+@pytest.mark.parametrize("state", [Suspended, Retrying])
+async def test_what_waits_past_its_time_goes_on(intake: Intake, lost: Lost, state: type) -> None:
+    request = await lost.queued("echo", {"value": 9})
+    if state is Suspended:
+        data: Any = SuspendedData(reason="sleep", until=LONG_AGO, first_started_at=LONG_AGO)
+    else:
+        data = RetryingData(
+            failure=Failure("X", "x"), next_attempt=2, next_attempt_at=LONG_AGO, first_started_at=LONG_AGO
+        )
+    await lost.state(request, state(**envelope(request, "waits"), data=data))
+    assert await lost.sweep() == 1
+    assert isinstance(await lost.caller.ended(request), Succeeded)
+    assert "swept" in (await reason_of(lost, request) or "")
+
+
+async def test_what_was_never_put_up_for_approval_does_not_run(intake: Intake, lost: Lost, tmp_path: Path) -> None:
+    request = await lost.queued("waits", {"journal": str(tmp_path / "notes"), "seconds": 0}, needs_approval=True)
+    assert await lost.sweep() == 1
+
+    async def expired() -> bool:
+        return any(isinstance(event, ApprovalExpired) for event in await lost.caller.events(request))
+
+    await eventually(expired, within=20)
+    assert not notes(tmp_path / "notes")
+
+
+async def test_many_sweepers_start_it_once(intake: Intake, lost: Lost, tmp_path: Path) -> None:
+    request = await lost.queued("waits", {"journal": str(tmp_path / "notes"), "seconds": 0.2})
+    await lost.record()
+    await asyncio.gather(*(lost.sweeper().sweep() for _ in range(5)))
+    assert isinstance(await lost.caller.ended(request), Succeeded)
+    await eventually(lost.caller.queue_is_empty)
+    assert notes(tmp_path / "notes") == ["begun", "ended"]
+
+
+async def test_what_somebody_looks_after_is_left_alone(lost: Lost, bus: NatsBus) -> None:
+    on_the_queue = await lost.queued("echo", {})
+    await lost.caller.submit(on_the_queue)
+    runs = await lost.queued("echo", {})
+    sequence = await bus.publish(
+        Message(subject=subjects.request("0", "acme", "echo"), payload=encode(runs), id=runs.execution_id)
+    )
+    await lost.state(runs, started(runs, f"REQUESTS:{sequence}"))
+    sleeps = await lost.queued("echo", {})
+    later = SuspendedData(reason="sleep", until=datetime.now(UTC) + timedelta(hours=1), first_started_at=LONG_AGO)
+    await lost.state(sleeps, Suspended(**envelope(sleeps, "sleeps"), data=later))
+    waits = await lost.queued("echo", {})
+    for_ever = SuspendedData(reason="event:paid", first_started_at=LONG_AGO)
+    await lost.state(waits, Suspended(**envelope(waits, "waits"), data=for_ever))
+    held = await lost.queued("echo", {}, run_at=LONG_AGO)
+    await bus.publish(
+        Message(
+            subject=subjects.delayed(held.execution_id),
+            payload=encode(held),
+            id=held.execution_id,
+            deliver_at=datetime.now(UTC) + timedelta(hours=1),
+            deliver_to=subjects.due("0", "acme", "echo"),
+        )
+    )
+
+    assert await lost.sweep() == 0
+
+
+async def test_what_has_ended_is_left_alone_though_the_store_does_not_know_yet(lost: Lost) -> None:
+    request = await lost.queued("echo", {})
+    await lost.record()
+    data = SucceededData(result=msgspec.Raw(b"1"), duration_ms=1)
+    await lost.state(request, Succeeded(**envelope(request, "succeeded"), data=data))
+    assert await lost.sweeper().sweep() == 0
+
+
+async def test_what_was_queued_a_moment_ago_is_left_alone(lost: Lost) -> None:
+    request = lost.caller.request("echo", {})
+    event = Queued(
+        **envelope(request, "queued") | {"time": datetime.now(UTC)},
+        data=QueuedData(trigger=Trigger(), caller=Caller("x"), input=msgspec.Raw(b"{}")),
+    )
+    await lost.store_event(request, event, "queued")
+    assert await lost.sweep() == 0
