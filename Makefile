@@ -26,11 +26,13 @@ demo: install ## Start the whole engine, run a workflow in each mode, show the r
 test: install ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-check: install ## Lint, formatting, types, import contracts, exported names
+check: install ## Lint, formatting, types, import contracts, security of code and dependencies, exported names
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -r libs services -c pyproject.toml
+	$(BIN)/python scripts/audit_dependencies.py
 	$(BIN)/python -m pytest tests/architecture
 
 format: install ## Put the code into the common format

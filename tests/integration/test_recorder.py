@@ -141,6 +141,8 @@ async def test_an_event_that_cannot_be_recorded_holds_up_no_other(
             await eventually(lambda: len(bus.acknowledged) == 41)
     assert len((await store.find(ExecutionQuery(orgs=None, limit=100))).items) == 40
     assert counted("runlane_recorder_events_unrecordable_total") == before + 1
+    [letter] = bus.buried
+    assert letter.subject == "runlane.dead.acme.hello.bad"
     (line,) = [line for line in logged if line["log_level"] == "error"]
     assert (line["subject"], line["sequence"]) == (subject, 99)
     assert payload.decode() not in str(line)

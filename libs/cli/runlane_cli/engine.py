@@ -39,7 +39,7 @@ class EngineOptions(Struct, frozen=True, kw_only=True):
     @property
     def url(self) -> str:
         """Where the gateway is reached from this machine."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # nosec B104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
 

@@ -20,6 +20,10 @@ MOST_CONNECTIONS = 10_000
 MOST_HEAD_BYTES = 64 * 1024
 #: Between the connection, or a request's first byte, and the end of its headers.
 HEAD_SECONDS = 15.0
+#: What still comes of a body after its request was answered is read, or the caller would not see the answer: for so
+#: long and so much of it.
+SURPLUS_SECONDS = 5.0
+MOST_SURPLUS_BYTES = 8 * 1024 * 1024
 
 
 class Connection(HttpToolsProtocol):
@@ -30,6 +34,9 @@ class Connection(HttpToolsProtocol):
         self._head_bytes = 0
         self._in_head = True
         self._deadline: TimerHandle | None = None
+        self._whole = True
+        self._surplus = 0
+        self._lingering: TimerHandle | None = None
         self._admitted = self.app
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # as uvicorn's own
@@ -38,11 +45,17 @@ class Connection(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
+        self._settle()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._head_bytes += len(data)
+        elif self._lingering is not None:
+            self._surplus += len(data)
+            if self._surplus > MOST_SURPLUS_BYTES:
+                self.transport.abort()
+                return
         super().data_received(data)
         # The piece that a head begins in is not counted: what came before it belongs to another request.
         if self._in_head and self._head_bytes > MOST_HEAD_BYTES:
@@ -50,7 +63,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_head, self._head_bytes = True, 0
+        self._in_head, self._head_bytes, self._whole = True, 0, False
         self._arm()
 
     def on_headers_complete(self) -> None:
@@ -64,6 +77,22 @@ class Connection(HttpToolsProtocol):
         else:
             self.app = self._admitted
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        self._settle()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._whole and not self.transport.is_closing():
+            self._surplus = 0
+            self._lingering = self.loop.call_later(SURPLUS_SECONDS, self.transport.abort)
+
+    def _settle(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(BadRequest("This is not valid HTTP."))

@@ -10,7 +10,8 @@ from msgspec import Struct
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.errors import BusUnavailable, StoreUnavailable
+from runlane.deadletters import DeadLetter, letter_message
+from runlane.errors import BusUnavailable, InfrastructureError, StoreUnavailable
 from runlane.ports import Bus, Delivery, RecordStore, Stored
 from runlane.telemetry import logger
 
@@ -165,6 +166,26 @@ class Recorder:
                 sequence=left_out.sequence,
                 reason=type(problem).__name__,
             )
+            await self._bury(left_out, type(problem).__name__)
+
+    async def _bury(self, event: Stored, reason: str) -> None:
+        """Keep it as a dead letter: the stream forgets it one day."""
+        known = subjects.parse_event(event.subject)
+        letter = DeadLetter(
+            kind="event",
+            reason=f"it cannot be recorded: {reason}",
+            at=self._clock.now(),
+            source=f"{subjects.EVENTS}:{event.sequence}",
+            subject=event.subject,
+            org=known.org if known else None,
+            workflow=known.workflow if known else None,
+            execution_id=known.execution if known else None,
+        )
+        try:
+            await self._bus.publish(letter_message(letter, event.payload))
+        except InfrastructureError as problem:
+            # It is in the stream and in the log; holding up all other events for it would be worse.
+            _log.error("a dead letter could not be kept", sequence=event.sequence, reason=problem.message)
 
     async def _persist(self, events: Sequence[Stored]) -> None:
         """Store them, however long the store is away."""

@@ -77,7 +77,7 @@ class Throttle:
         if patience.tries >= _TRIES or patience.seconds + seconds > self._configured().max_wait_seconds:
             return False
         # Others were told to come back at the same moment.
-        seconds += random.uniform(0, min(1.0, seconds / 10))
+        seconds += random.uniform(0, min(1.0, seconds / 10))  # nosec B311
         patience.tries, patience.seconds = patience.tries + 1, patience.seconds + seconds
         self._context.log("warning", f"{self._integration} answered {status}: trying again in {seconds:.1f} s")
         await self._context.runtime.vendors().pause(seconds)
