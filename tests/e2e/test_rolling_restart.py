@@ -81,9 +81,7 @@ class Service:
                 return (await client.get(f"{self.url}/readyz")).status_code == status
         return False
 
-    async def stop(self) -> None:
-        if self.process.returncode is None:
-            self.process.send_signal(signal.SIGTERM)
+    async def stopped(self) -> None:
         assert await asyncio.wait_for(self.process.wait(), 60) == 0, self.log.read_text()[-3000:]
 
 
@@ -172,7 +170,7 @@ async def _restart_all(services: list[Service], caller: Caller, tmp_path: Path) 
                 await eventually(lambda s=service: s.readiness(503), within=20)
             if service.kind == "executor":
                 (tmp_path / "gate").touch()
-            await service.stop()
+            await service.stopped()
             await service.start()
         before = len(caller.answered)
         await eventually(lambda: len(caller.answered) > before + 20, within=60)
