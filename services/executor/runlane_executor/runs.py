@@ -348,7 +348,8 @@ class Runs:
 
 def _most_crashes(execution: Execution, exit_code: int | None) -> int:
     most = execution.manifest.retry.max_attempts
-    return max(MAX_KILLS, most) if exit_code == -signal.SIGKILL else most
+    # On a loaded machine it may not be known in time how a child ended: then it may have been killed from outside.
+    return max(MAX_KILLS, most) if exit_code in (None, -signal.SIGKILL) else most
 
 
 def _raised(execution: Execution, error: RunlaneError) -> Raised:
