@@ -18,6 +18,7 @@ import uvloop
 
 from bench.directory import measure_directory
 from bench.load import drive, post, until
+from bench.webhooks import measure_webhook
 from tests.support.engine import Engine, descendants
 
 WORKFLOWS = Path(__file__).parent / "workflows"
@@ -91,6 +92,7 @@ async def measure(bench: Bench, rounds: int) -> dict[str, Figures]:
         "sync, 1 caller": lambda: bench.sync(1, 2_000),
         "sync, 32 callers": lambda: bench.sync(32, 10_000),
         "async, 64 callers": lambda: bench.background("noop_async", 64, 10_000),
+        "webhook, 1 sender": lambda: measure_webhook(bench.engine),
         "five steps, 64 callers": lambda: bench.background("five_steps", 64, 3_000),
     }
     for name, case in cases.items():

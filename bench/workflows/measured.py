@@ -22,3 +22,8 @@ async def five_steps(context: Context) -> int:
     for n in range(5):
         await context.step("work", _step, n)
     return 5
+
+
+@workflow(name="noop_hook", description="Nothing, by a webhook", execution_mode="async", webhook_enabled=True)
+async def noop_hook(context: Context) -> None:
+    return None

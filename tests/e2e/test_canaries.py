@@ -34,6 +34,8 @@ class Field:
         self.configured = {f"{number}_password": secret for number, secret in enumerate(self.secrets[80:100])}
         self.parameters = self.secrets[100:190]
         self.headers = self.secrets[190:]
+        self.webhook = new_secret(SECRETS).replace("é", "e")
+        self.secrets.append(self.webhook)
 
     def keep(self, answer: httpx.Response) -> Any:
         """Keep all bytes of an answer, headers included."""
@@ -46,6 +48,10 @@ class Field:
             self.keep(await client.put(f"/orgs/demo/secrets/{name}", json={"value": secret}))
         self.keep(await client.put("/orgs/demo/config/leaky_api_url", json={"value": "http://127.0.0.1:9"}))
         self.keep(await client.put("/orgs/demo/config/vendors", json={"value": self.configured}))
+
+    async def open_webhook(self, client: httpx.AsyncClient) -> None:
+        settings = {"secret": self.webhook, "ratePerMinute": 600, "burst": 100}
+        assert "error" not in self.keep(await client.put("/webhooks/demo/plant", json=settings))
 
     def body(self, turn: int) -> dict[str, Any]:
         """The parameters of one execution: a part of the secrets each, all of them after ten turns."""
@@ -66,6 +72,8 @@ class Field:
     async def run(self, client: httpx.AsyncClient, turn: int, door: str, prefer: str) -> None:
         """One execution, with everything that can be read about it."""
         headers = {**self.noise(turn), b"Prefer": prefer.encode()}
+        if door.startswith("/webhooks/"):
+            headers[b"X-Webhook-Secret"] = self.webhook.encode()
         accepted = self.keep(await client.post(door, json=self.body(turn), headers=headers))
         assert "executionId" in accepted, accepted
         path = f"/executions/{accepted['executionId']}"
@@ -96,14 +104,24 @@ async def test_no_secret_is_in_any_byte_that_is_kept_or_sent(field: Field) -> No
     assert len(ENCODINGS) >= 12
     async with field.engine.client(admin=True) as client:
         await field.plant(client)
+        await field.open_webhook(client)
         for door, prefer in (
             ("/workflows/plant", "wait=20"),
             ("/workflows/plant", "respond-async"),
             ("/forms/plant/submit", "respond-async"),
+            ("/webhooks/demo/plant", "respond-async"),
         ):
             await asyncio.gather(*(field.run(client, turn, door, prefer) for turn in range(10)))
         field.keep(await client.get("/executions"))
-        for path in ("/orgs/demo/secrets", "/orgs/demo/config", "/workflows", "/forms/plant", "/audit", "/metrics"):
+        for path in (
+            "/orgs/demo/secrets",
+            "/orgs/demo/config",
+            "/workflows",
+            "/forms/plant",
+            "/audit",
+            "/webhooks/demo/plant/deliveries",
+            "/metrics",
+        ):
             answer = await client.get(path)
             (field.answers / path.replace("/", "_")).write_bytes(answer.content)
         wrong = {**field.body(1), "turn": "no number", "unknown": field.parameters[0]}

@@ -21,6 +21,7 @@ from runlane.contracts.messages import Caller
 from runlane.directory import Directory, api_key_key, config_key, org_key
 from runlane.errors import BusUnavailable
 from runlane.sealing import generate_master_key
+from runlane.service import end_task
 from runlane.settings import Settings
 from runlane_gateway.app import open_room
 from runlane_gateway.changes import Changes
@@ -44,8 +45,7 @@ async def recorder(own: Settings, bus: NatsBus) -> AsyncIterator[None]:
         running = asyncio.create_task(room.run())
         yield
         await room.drain()
-        running.cancel()
-        await asyncio.wait({running})
+        await end_task(running)
 
 
 @pytest.fixture

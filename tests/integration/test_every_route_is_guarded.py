@@ -17,7 +17,7 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.contracts import subjects
 from runlane.deadletters import DeadLetter, letter_message
-from runlane.directory import api_key_key
+from runlane.directory import api_key_key, workflow_key
 from runlane_gateway.gate import OPEN
 from runlane_gateway.permissions import (
     APPROVE_EXECUTIONS,
@@ -28,6 +28,7 @@ from runlane_gateway.permissions import (
     MANAGE_KEYS,
     MANAGE_ORGS,
     MANAGE_SECRETS,
+    MANAGE_WEBHOOKS,
     ROLES,
     VIEW_AUDIT,
     VIEW_EXECUTIONS,
@@ -35,7 +36,7 @@ from runlane_gateway.permissions import (
     permissions_of,
 )
 from tests.support.eventually import eventually
-from tests.support.gateway_bus import Executor, Gateway, api_key
+from tests.support.gateway_bus import Executor, Gateway, api_key, manifest
 
 pytest_plugins = ["tests.support.gateway_fixtures"]
 
@@ -110,6 +111,11 @@ FORM: dict[str, Any] = {"path": {"id": "intake"}, "unknown": {"id": "nosuchform"
 FIELD: dict[str, Any] = {
     "path": {"id": "intake", "field": "plan"},
     "unknown": {"id": "nosuchform", "field": "plan"},
+}
+HOOK: dict[str, Any] = {"path": {"org": "acme", "workflow": "hook"}, "unknown": {"org": "nowhere", "workflow": "hook"}}
+DELIVERY: dict[str, Any] = {
+    "path": {"org": "acme", "workflow": "hook", "id": "{delivery}"},
+    "unknown": {"org": "nowhere", "workflow": "hook", "id": NO_ID},
 }
 NEW_FORM = {
     "name": "acme-only-value",
@@ -196,6 +202,19 @@ DOORS: dict[tuple[str, str], Door] = {
     # Of the organisation that asks: another one's form of that id is neither there nor in the way.
     ("PUT", "/forms/{id}"): Listed(permission=MANAGE_FORMS, path={"id": "mine"}, body=NEW_FORM),
     ("DELETE", "/forms/{id}"): Thing(permission=MANAGE_FORMS, **FORM, own=204),
+    ("POST", "/webhooks/{org}/{workflow}"): Open(
+        "senders prove themselves otherwise", {"org": "acme", "workflow": "x"}
+    ),
+    ("GET", "/webhooks/{org}"): Thing(permission=MANAGE_WEBHOOKS, **ORG),
+    ("GET", "/webhooks/{org}/{workflow}"): Thing(permission=MANAGE_WEBHOOKS, **HOOK),
+    ("PUT", "/webhooks/{org}/{workflow}"): Thing(permission=MANAGE_WEBHOOKS, **HOOK, body={}),
+    ("POST", "/webhooks/{org}/{workflow}/rotate"): Thing(permission=MANAGE_WEBHOOKS, **HOOK, body={}),
+    ("POST", "/webhooks/{org}/{workflow}/rotate/finish"): Thing(permission=MANAGE_WEBHOOKS, **HOOK),
+    ("GET", "/webhooks/{org}/{workflow}/deliveries"): Thing(permission=MANAGE_WEBHOOKS, **HOOK),
+    ("POST", "/webhooks/{org}/{workflow}/deliveries/{id}/replay"): Thing(
+        permission=MANAGE_WEBHOOKS, **DELIVERY, own=202
+    ),
+    ("DELETE", "/webhooks/{org}/{workflow}"): Thing(permission=MANAGE_WEBHOOKS, **HOOK, own=204),
     ("GET", "/keys"): Listed(permission=MANAGE_KEYS),
     ("POST", "/keys"): Listed(permission=MANAGE_KEYS, body=NEW_KEY, own=201),
     ("GET", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY),
@@ -210,6 +229,7 @@ NOBODYS = {
     "pending": NO_ID,
     "refusable": NO_ID,
     "key": "acme",
+    "delivery": NO_ID,
 }
 
 #: Keys that look at no header: what they are about is the key's own organisations.
@@ -250,7 +270,9 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
     keys += [api_key("all-acme", "acme", "*"), api_key("all-globex", "globex", "*"), api_key("spare", "acme", "canX")]
     for key in keys:
         await store.put(api_key_key(key.id), msgspec.json.encode(key))
-    await eventually(lambda: gateway.parts.directory.api_key("spare"), within=20)
+    hook = manifest("hook", execution_mode="async", webhook_enabled=True)
+    await store.put(workflow_key("hook"), msgspec.json.encode(hook))
+    await eventually(lambda: gateway.parts.directory.workflow("hook"), within=20)
     async with gateway.client("all-acme") as acme:
         ended = await acme.post("/workflows/quick", json={"marker": "acme-only-value"})
         assert (await acme.put("/orgs/acme/config/place", json={"value": "acme-only-value"})).status_code == 200
@@ -259,14 +281,21 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
         # The caller of all these doors is also who asked.
         assert (await acme.put("/orgs/acme/approval-rules/approved", json={"allowOwn": True})).status_code == 200
         pending, refusable = [await acme.post("/workflows/approved", json={}) for _ in range(2)]
+        await acme.put("/webhooks/acme/hook", json={"secret": "a-secret-of-acme-s-very-own"})
+        delivered = {"X-Webhook-Secret": "a-secret-of-acme-s-very-own"}
+        assert (await acme.post("/webhooks/acme/hook", json={}, headers=delivered)).status_code == 202
+        await eventually(lambda: len(executor.requests) == 2, within=20)
         executor.holding = True
         running = await acme.post("/workflows/slow", json={})
-    await eventually(lambda: len(executor.requests) == 2, within=20)
+    await eventually(lambda: len(executor.requests) == 3, within=20)
     executor.holding = False
     await gateway.records.apply(await bus.read(subjects.EVENTS, ">"))
+    delivery = next(it.trigger.reference for it in executor.requests if it.trigger.kind == "webhook")
+    assert delivery is not None
     answers = {"execution": ended, "running": running, "pending": pending, "refusable": refusable}
     letters = {name: await dead_letter(bus, name) for name in ("letter", "spoiled")}
-    return {"key": "spare", **letters, **{name: answer.json()["executionId"] for name, answer in answers.items()}}
+    known = {name: answer.json()["executionId"] for name, answer in answers.items()}
+    return {"key": "spare", "delivery": delivery, **letters, **known}
 
 
 @pytest.fixture

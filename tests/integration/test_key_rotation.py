@@ -16,7 +16,8 @@ from runlane.adapters.sql.store import open_record_store
 from runlane.contracts import subjects
 from runlane.contracts.directory import ConfigValue, SecretValue, config_context, secret_context
 from runlane.contracts.messages import Caller, Request, encode, parameters_context
-from runlane.directory import Directory, config_key, secret_key
+from runlane.contracts.webhooks import SecretVersion, Webhook
+from runlane.directory import Directory, config_key, secret_key, webhook_key
 from runlane.errors import SealBroken
 from runlane.ids import new_execution_id
 from runlane.ports import Message
@@ -26,6 +27,7 @@ from runlane.settings import Settings
 from runlane_cli.datadir import write_private
 from runlane_cli.problems import CommandFailed
 from runlane_cli.rotation import rotate_key
+from runlane_gateway.webhook_settings import Webhooks
 from tests.support.eventually import eventually
 from tests.support.gateway_bus import Gateway, furnish, serving
 
@@ -96,6 +98,20 @@ async def test_configuration_under_names_of_secrets_is_sealed_anew_and_the_rest_
     assert directory.config("acme")["smtp_password"] == "[REDACTED]"  # cannot be opened yet
     assert (await reseal(store, directory, Sealer(NEW_KEY, OLD_KEY))).count == 1
     assert directory.config("acme") == {"smtp_password": "true", "region": "emea"}
+
+
+async def test_the_secrets_of_webhooks_are_sealed_anew() -> None:
+    store = MemoryDirectoryStore()
+    bare = Webhook(org="acme", workflow="tickets", versions=[SecretVersion(id="1")])
+    directory = Directory()
+    sealed = Webhooks(directory, Sealer(OLD_KEY)).seal(bare, ["a-secret"])
+    entry = msgspec.structs.replace(bare, sealed=sealed)
+    await store.put(webhook_key("acme", "tickets"), msgspec.json.encode(entry))
+    await directory.follow(store)
+    assert (await reseal(store, directory, Sealer(NEW_KEY, OLD_KEY))).count == 1
+    found = directory.webhook("acme", "tickets")
+    assert found is not None
+    assert Webhooks(directory, Sealer(NEW_KEY)).secrets(found) == ["a-secret"]
 
 
 async def test_what_no_key_opens_is_named_and_holds_up_nothing_else() -> None:

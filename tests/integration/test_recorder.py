@@ -15,6 +15,7 @@ from runlane.contracts import subjects
 from runlane.contracts.records import ExecutionQuery
 from runlane.errors import BusUnavailable, StoreUnavailable
 from runlane.ports import ConsumerLag, Stored
+from runlane.service import end_task
 from runlane_recorder.recorder import Pace, Recorder
 from tests.support.eventually import eventually
 from tests.support.memory_bus import START, MemoryBus, Story, stored, ticked
@@ -47,8 +48,7 @@ async def recording(bus: MemoryBus, store: MemoryRecordStore, pace: Pace = BRISK
     try:
         yield recorder
     finally:
-        running.cancel()
-        await asyncio.wait({running})
+        await end_task(running)
     if not running.cancelled():
         running.result()
 

@@ -9,6 +9,7 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.sealing import generate_master_key
+from runlane.service import end_task
 from runlane.settings import Settings
 from runlane_executor.app import open_room
 from runlane_executor.intake import Intake
@@ -28,7 +29,7 @@ async def intake(bus: NatsBus, executor_settings: Settings) -> AsyncIterator[Int
     async with open_room(executor_settings) as room:
         running = asyncio.create_task(room.run())
         yield room
-        running.cancel()
+        await end_task(running)
 
 
 @pytest.fixture

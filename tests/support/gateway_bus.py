@@ -11,12 +11,14 @@ import httpx
 import msgspec
 from msgspec import Raw
 
+from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.directory import ApiKey, Entry, Manifest, Org
 from runlane.contracts.messages import (
     STATE_TAILS,
+    Delivered,
     Failed,
     FailedData,
     Failure,
@@ -35,6 +37,7 @@ from runlane.contracts.messages import (
     parameters_context,
 )
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, Tick, TickPage, TickQuery, fold
+from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.directory import Directory, api_key_key, org_key, workflow_key
 from runlane.errors import StateConflict, StoreUnavailable
 from runlane.ports import Bus, Delivery, DirectoryStore, Message, Stored
@@ -69,6 +72,7 @@ class MemoryRecords:
         self.records: dict[tuple[str, str], Record] = {}
         self.known_ticks: list[Tick] = []
         self.away = False
+        self._delivered = MemoryRecordStore()
 
     def _check(self) -> None:
         if self.away:
@@ -78,6 +82,8 @@ class MemoryRecords:
         self._check()
         for stored in events:
             event = decode_event(stored.payload)
+            if isinstance(event, Delivered):
+                await self._delivered.apply([stored])
             key = (event.organization, event.subject)
             record = fold(self.records.get(key), stored.sequence, event)
             if record is not None:
@@ -105,6 +111,14 @@ class MemoryRecords:
     async def audit(self, query: AuditQuery) -> AuditPage:
         self._check()
         return AuditPage([], None)
+
+    async def deliveries(self, query: DeliveryQuery) -> DeliveryPage:
+        self._check()
+        return await self._delivered.deliveries(query)
+
+    async def delivery(self, org: str, workflow: str, delivery_id: str) -> WebhookDelivery | None:
+        self._check()
+        return await self._delivered.delivery(org, workflow, delivery_id)
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return 0

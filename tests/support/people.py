@@ -15,6 +15,7 @@ from runlane.contracts import subjects
 from runlane.contracts.directory import Entry, Org
 from runlane.directory import api_key_key, org_key
 from runlane.ports import Message
+from runlane.service import end_task
 from runlane.settings import Settings
 from runlane_executor.app import open_room
 from tests.support.eventually import eventually
@@ -73,8 +74,7 @@ class House:
             try:
                 yield
             finally:
-                running.cancel()
-                await asyncio.wait({running})
+                await end_task(running)
 
 
 class Dying:

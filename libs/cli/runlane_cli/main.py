@@ -16,6 +16,7 @@ from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
 from .problems import CommandFailed
+from .webhooks_commands import webhooks
 
 if TYPE_CHECKING:
     from .client import Gateway
@@ -42,6 +43,7 @@ app.command()(drain)
 app.command()(approve)
 app.command()(reject)
 executions.command("send-event")(send_event)
+app.add_typer(webhooks, name="webhooks")
 
 
 def main() -> None:

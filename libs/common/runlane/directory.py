@@ -23,6 +23,7 @@ from runlane.contracts.directory import (
     decode_entry,
 )
 from runlane.contracts.forms import Form
+from runlane.contracts.webhooks import Webhook
 from runlane.errors import SealBroken
 from runlane.ports import DirectoryStore
 from runlane.sealing import Sealer
@@ -70,6 +71,10 @@ def form_key(org: str, form: str) -> str:
 
 def approval_key(org: str, workflow: str) -> str:
     return f"approvals.{org}.{ALL_WORKFLOWS if workflow == EVERY_WORKFLOW else workflow}"
+
+
+def webhook_key(org: str, workflow: str) -> str:
+    return f"webhooks.{org}.{workflow}"
 
 
 class Directory:
@@ -204,6 +209,13 @@ class Directory:
 
     def approval_rules(self, org: str) -> list[ApprovalRule]:
         return self._of_org("approvals", org, ApprovalRule)
+
+    def webhook(self, org: str, workflow: str) -> Webhook | None:
+        """What was settled of it; a webhook may work without."""
+        return self._get(webhook_key(org, workflow), Webhook)
+
+    def webhooks(self, org: str) -> list[Webhook]:
+        return self._of_org("webhooks", org, Webhook)
 
     def _true_value(self, value: ConfigValue) -> Any:
         if value.sealed is None or self._sealer is None:

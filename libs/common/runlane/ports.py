@@ -10,6 +10,7 @@ from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.messages import TraceEntry
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
+from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 
 # --- bus --------------------------------------------------------------------------------------------------------------
 
@@ -241,8 +242,16 @@ class RecordStore(Protocol):
         """A page of the audit trail, newest first."""
         ...
 
+    async def deliveries(self, query: DeliveryQuery) -> DeliveryPage:
+        """A page of a webhook's deliveries, newest first."""
+        ...
+
+    async def delivery(self, org: str, workflow: str, delivery_id: str) -> WebhookDelivery | None:
+        """One delivery of a webhook."""
+        ...
+
     async def prune(self, before: datetime, limit: int = 1000) -> int:
-        """Delete up to `limit` executions that ended before then, and old ticks; how many went."""
+        """Delete up to `limit` executions that ended before then, old ticks and old deliveries; how many went."""
         ...
 
     async def prune_audit(self, before: datetime, limit: int = 1000) -> int:

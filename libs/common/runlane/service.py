@@ -85,9 +85,20 @@ async def _until_stopped(running: asyncio.Task[None], stop: asyncio.Event, room:
                 await asyncio.wait_for(room.drain(), grace)
     finally:
         stopping.cancel()
-        running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+        await end_task(running)
+    if not running.cancelled():
+        running.result()
+
+
+async def end_task(task: asyncio.Task[None]) -> None:
+    """Cancel a task and wait for its end.
+
+    Asks again until it is over: `asyncio.wait_for` of Python 3.11 loses a cancellation that comes in the moment in
+    which what it waits for is done (CPython issue 86296).
+    """
+    while not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
 
 
 def _announce_ready(descriptor: str | None) -> None:

@@ -105,19 +105,43 @@ class Acceptor:
             if isinstance(outcome, BaseException):
                 raise outcome
 
-    async def submit_once(self, submission: Submission) -> None:
+    async def submit_once(self, submission: Submission, beside: Message | None = None) -> None:
         """Publish the event, and only when it is the first of its execution the request; else `StateConflict`.
 
-        One after the other: a request with other parameters must not be queued under an id that is taken.
+        One after the other: a request with other parameters must not be queued under an id that is taken. With the
+        request goes out what is to be told `beside` it; where that alone fails, the execution is accepted nevertheless.
         """
         request, queued = self._messages(submission)
         message = self._request_message(submission, request, submission.run_at)
         told = await self._bus.publish(queued, timeout=PUBLISH_SECONDS)
         self.last_sequence = max(self.last_sequence, told)
-        if submission.approval is None:
-            await self._bus.publish(message, timeout=PUBLISH_SECONDS)
-        else:
+        begun, noted = await asyncio.gather(
+            self._begin(submission, request, message), self._note(beside), return_exceptions=True
+        )
+        for outcome in (begun, noted):
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _begin(self, submission: Submission, request: Request, message: Message) -> None:
+        """Publish the request, or have it approved first."""
+        if submission.approval is not None:
             await self._put_up(submission, submission.approval, request)
+            return
+        try:
+            await self._bus.publish(message, timeout=PUBLISH_SECONDS)
+        except RunlaneError as problem:
+            if not submission.repeatable:
+                await self._withdraw(submission, problem)
+            raise
+
+    async def _note(self, beside: Message | None) -> None:
+        if beside is None:
+            return
+        try:
+            told = await self._bus.publish(beside, timeout=PUBLISH_SECONDS)
+            self.last_sequence = max(self.last_sequence, told)
+        except RunlaneError as problem:
+            _log.warning("an event was not stored", subject=beside.subject, reason=problem.message)
 
     async def _put_up(self, submission: Submission, terms: ApprovalTerms, request: Request) -> None:
         """Have it wait for its approval instead of an executor; first of all see to it that the wait will end."""

@@ -1,5 +1,5 @@
-"""A finished execution as a call that runs it again, with the same parameters. Used by its own doors and by those of
-dead letters."""
+"""A finished execution as a call that runs it again, with the same parameters. Used by its own doors, and by
+those of dead letters and webhooks."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ def call_again(
         execution_id=execution_id,
         org=record.org,
         manifest=manifest,
-        parameters=_true_parameters(parts, record),
+        parameters=true_parameters(parts, record),
         # A form may have said so, and its word holds for a retry too.
         sensitive=frozenset(masked_names(record.input) if record.input is not None else ()),
         principal=principal,
@@ -41,7 +41,8 @@ def call_again(
     )
 
 
-def _true_parameters(parts: Parts, record: Record) -> dict[str, Any]:
+def true_parameters(parts: Parts, record: Record) -> dict[str, Any]:
+    """What an execution was given. Raises `Conflict` when it can no longer be opened."""
     if record.sealed_input is None:
         return {}
     try:

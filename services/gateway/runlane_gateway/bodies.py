@@ -61,6 +61,14 @@ def decode_object(headers: Mapping[bytes, bytes], body: bytes) -> dict[str, Any]
 
     Raises `UnsupportedMediaType`, or `ValidationError` for anything but one JSON object of bearable depth.
     """
+    value = decode_any(headers, body)
+    if not isinstance(value, dict):
+        raise ValidationError("The body must be a JSON object.")
+    return value
+
+
+def decode_any(headers: Mapping[bytes, bytes], body: bytes) -> Any:
+    """The JSON value that the body is; an empty body is an empty object. Raises what `decode_object` raises."""
     if not body:
         return {}
     _check_type(headers)
@@ -70,8 +78,6 @@ def decode_object(headers: Mapping[bytes, bytes], body: bytes) -> dict[str, Any]
         raise _too_deep() from None
     except ValueError as problem:  # msgspec.DecodeError, and UnicodeDecodeError inside a string
         raise ValidationError(f"The body is not valid JSON: {problem}") from None
-    if not isinstance(value, dict):
-        raise ValidationError("The body must be a JSON object.")
     # A value cannot be nested deeper than it has brackets, and few have so many: most are never walked.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _too_deep()

@@ -9,8 +9,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from .answers import ErrorEnvelope
-from .gate import OPEN
+from .gate import needs_key
 from .views import AcceptedView, ExecutionView, ResultView
+from .webhook_views import WebhookAccepted, WebhookRefusal
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -47,7 +48,14 @@ class Described:
     """The structs that doors mention, gathered while routes are declared; `finish` turns them into components."""
 
     def __init__(self) -> None:
-        self._types: list[type[msgspec.Struct]] = [ErrorEnvelope, AcceptedView, ResultView, ExecutionView]
+        self._types: list[type[msgspec.Struct]] = [
+            ErrorEnvelope,
+            AcceptedView,
+            ResultView,
+            ExecutionView,
+            WebhookAccepted,
+            WebhookRefusal,
+        ]
 
     def body(self, type_: type[msgspec.Struct]) -> dict[str, Any]:
         """For `openapi_extra`: the body is this."""
@@ -112,6 +120,7 @@ def _hot_paths(paths: Mapping[str, Any]) -> dict[str, Any]:
     merged = {path: dict(operations) for path, operations in paths.items()}
     merged.setdefault("/workflows/{name}", {})["post"] = _execute()
     merged.setdefault("/executions/{id}", {})["get"] = _execution()
+    merged.setdefault("/webhooks/{org}/{workflow}", {})["post"] = _webhook()
     return merged
 
 
@@ -130,6 +139,28 @@ def _execute() -> dict[str, Any]:
             "200": _response("It succeeded.", _ref(ResultView)),
             "202": _response("It will run, or runs still.", _ref(AcceptedView)),
             "500": _response("The workflow failed.", _ref(ErrorEnvelope)),
+        },
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    refused = _response("It was not processed; why is in the log and in the deliveries.", _ref(WebhookRefusal))
+    return {
+        "summary": "Deliver to a webhook",
+        "description": "Without a key: the webhook's scheme says how a sender proves who it is.",
+        "operationId": "deliver_webhook",
+        "tags": ["webhooks"],
+        "parameters": [
+            _parameter("org", "path", {"type": "string"}),
+            _parameter("workflow", "path", {"type": "string"}),
+            _parameter("X-Webhook-Secret", "header", {"type": "string"}, "The secret; other schemes sign instead."),
+            _parameter("validationToken", "query", {"type": "string"}, "What Microsoft Graph wants to read again."),
+        ],
+        "requestBody": {"content": {_JSON: {"schema": {}}}},
+        "responses": {
+            "200": {"description": "A handshake was answered.", "content": {"text/plain": {}, _JSON: {}}},
+            "202": _response("It is queued.", _ref(WebhookAccepted)),
+            **dict.fromkeys(("400", "413", "429", "503"), refused),
         },
     }
 
@@ -163,7 +194,7 @@ def _ref(type_: type[msgspec.Struct]) -> dict[str, Any]:
 
 def _describe_refusals(operation: dict[str, Any], path: str, method: str) -> None:
     """Every status that the operation can answer with beside its own, so that clients can be generated from it."""
-    if path in OPEN:
+    if not needs_key(method.upper(), path):
         operation["security"] = []
         return
     statuses = _REFUSALS if method == "get" else {**_REFUSALS, **_REFUSALS_OF_CHANGES}

@@ -37,6 +37,9 @@ from .parts import Parts
 from .schedules import ScheduleDoors
 from .secrets import SecretDoors
 from .tokens import trusted_tokens
+from .webhook_door import webhook_routes
+from .webhook_settings import Webhooks
+from .webhooks import WebhookDoors
 from .workflows import WorkflowDoors
 
 Reasons = Callable[[], Mapping[str, str]]
@@ -45,7 +48,8 @@ Reasons = Callable[[], Mapping[str, str]]
 def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
     """The whole ASGI application."""
     described = Described()
-    app, hot = new_application(described), hot_routes(parts)
+    webhooks = Webhooks(parts.directory, parts.sealer)
+    app, hot = new_application(described), [*hot_routes(parts), *webhook_routes(parts, webhooks)]
     tokens = trusted_tokens(parts.settings, parts.clock)
     gate = Gate(Authenticator(parts.directory, parts.clock, tokens), hot, app)
     canceller = Canceller(parts.bus, parts.clock, parts.waiters, parts.name)
@@ -67,6 +71,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ApprovalRuleDoors(parts).routes(described),
         DeadLetterDoors(parts).routes(described),
         ExecutorDoors(parts).routes(described),
+        WebhookDoors(parts, webhooks).routes(described),
     ]
     for router in routers:
         app.include_router(router)

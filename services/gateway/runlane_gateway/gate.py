@@ -1,10 +1,11 @@
 """The outermost ASGI application: nothing gets past it without a key, and every exception becomes an answer here.
 
-Whatever is not in `OPEN` needs a key, unknown paths too, so a door that is forgotten here is closed. Hot doors are
-tried first and reached without FastAPI; it serves the rest.
+Whatever is not open (`needs_key`) needs a key, unknown paths too, so a door that is forgotten here is closed. Hot doors
+are tried first and reached without FastAPI; it serves the rest.
 """
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping, Sequence
 
@@ -23,6 +24,10 @@ from .principals import Principal
 #: The only paths that answer without a key.
 OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 
+#: And this one: a sender of webhooks has its own ways to prove who it is. Managing it, and what is below, needs a key.
+_WEBHOOK = re.compile(r"/webhooks/[^/]+/[^/]+")
+_MANAGING = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+
 _requests = Counter("runlane_http_requests", "Requests answered.", ["door", "method", "status"])
 _seconds = Histogram(
     "runlane_http_seconds",
@@ -31,6 +36,11 @@ _seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def needs_key(method: str, path: str) -> bool:
+    """Whether a request is refused without a key."""
+    return path not in OPEN and (method in _MANAGING or _WEBHOOK.fullmatch(path) is None)
 
 
 class Gate:
@@ -84,7 +94,7 @@ class Gate:
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope[HEADERS] = dict(scope["headers"])
-        if scope["path"] not in OPEN:
+        if needs_key(scope["method"], scope["path"]):
             scope[PRINCIPAL] = await self._principal(scope["headers"], headers)
         for route in self._hot:
             match, found = route.matches(scope)

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
+from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.errors import ConfigurationError, StoreUnavailable
 from runlane.ports import RecordStore, Stored
 from runlane.telemetry import logger
@@ -75,6 +76,12 @@ class LateStore:
 
     async def audit(self, query: AuditQuery) -> AuditPage:
         return await self._store().audit(query)
+
+    async def deliveries(self, query: DeliveryQuery) -> DeliveryPage:
+        return await self._store().deliveries(query)
+
+    async def delivery(self, org: str, workflow: str, delivery_id: str) -> WebhookDelivery | None:
+        return await self._store().delivery(org, workflow, delivery_id)
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return await self._store().prune(before, limit)

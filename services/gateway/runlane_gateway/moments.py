@@ -14,6 +14,7 @@ from runlane.contracts.messages import (
     Cancelled,
     CheckpointEntry,
     Declined,
+    Delivered,
     DroppedEntry,
     Failed,
     Failure,
@@ -52,7 +53,7 @@ class Moment(Struct, frozen=True):
 
 def moments_of_event(sequence: int, event: AnyEvent, internals: bool) -> Iterator[Moment]:
     """A stored event: the trace it carries, then the state it brought."""
-    if isinstance(event, Ticked | Audited):
+    if isinstance(event, Ticked | Audited | Delivered):
         return
     if isinstance(event, Queued):
         status = "Queued" if event.data.run_at is None else "Scheduled"

@@ -7,7 +7,7 @@ from typing import TypeVar
 from msgspec.structs import fields, replace
 
 from runlane.contracts.audit import AuditEntry, AuditPage, AuditQuery, audit_entry_of
-from runlane.contracts.messages import Audited, Ticked, decode_event
+from runlane.contracts.messages import Audited, Delivered, Ticked, decode_event
 from runlane.contracts.records import (
     ExecutionPage,
     ExecutionQuery,
@@ -19,6 +19,7 @@ from runlane.contracts.records import (
     fold,
     tick_of,
 )
+from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery, delivery_of
 from runlane.ports import Stored
 
 from .sql.cursors import read_cursor, write_cursor
@@ -37,6 +38,7 @@ class MemoryRecordStore:
         self._records: dict[tuple[str, str], Record] = {}
         self._ticks: dict[tuple[str, str, datetime], tuple[int, Tick]] = {}
         self._audit: dict[str, tuple[int, AuditEntry]] = {}
+        self._deliveries: dict[str, tuple[int, WebhookDelivery]] = {}
 
     async def apply(self, events: Sequence[Stored]) -> None:
         """Raises `msgspec.DecodeError` when one of them is no event; then nothing was applied."""
@@ -47,9 +49,12 @@ class MemoryRecordStore:
             if isinstance(event, Audited):
                 self._apply_audit(sequence, audit_entry_of(event))
                 continue
+            if isinstance(event, Delivered):
+                self._apply_delivery(sequence, delivery_of(event))
+                continue
             key = (event.organization, event.subject)
             folded = fold(self._records.get(key), sequence, event)
-            assert folded is not None  # only a tick and an audit entry have no record
+            assert folded is not None  # what has no record was dealt with above
             self._records[key] = folded
 
     async def get(self, org: str, execution_id: str) -> Record | None:
@@ -78,6 +83,21 @@ class MemoryRecordStore:
         items, following = _page(found, _audit_place, query.after, 1, query.limit)
         return AuditPage(items, following)
 
+    async def deliveries(self, query: DeliveryQuery) -> DeliveryPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        found = (
+            delivery
+            for _, delivery in self._deliveries.values()
+            if (delivery.org, delivery.workflow) == (query.org, query.workflow)
+            and query.outcome in (None, delivery.outcome)
+        )
+        items, following = _page(found, _delivery_place, query.after, 1, query.limit)
+        return DeliveryPage(items, following)
+
+    async def delivery(self, org: str, workflow: str, delivery_id: str) -> WebhookDelivery | None:
+        _, found = self._deliveries.get(delivery_id, (0, None))
+        return found if found is not None and (found.org, found.workflow) == (org, workflow) else None
+
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         ended = [key for key, record in self._records.items() if record.completed_at and record.completed_at < before]
         due = [key for key in self._ticks if key[2] < before]
@@ -85,7 +105,10 @@ class MemoryRecordStore:
             del self._records[execution]
         for tick in due[:limit]:
             del self._ticks[tick]
-        return len(ended[:limit]) + len(due[:limit])
+        old = [id_ for id_, (_, delivery) in self._deliveries.items() if delivery.at < before][:limit]
+        for id_ in old:
+            del self._deliveries[id_]
+        return len(ended[:limit]) + len(due[:limit]) + len(old)
 
     async def prune_audit(self, before: datetime, limit: int = 1000) -> int:
         old = [id_ for id_, (_, entry) in self._audit.items() if entry.at < before][:limit]
@@ -101,6 +124,11 @@ class MemoryRecordStore:
         known = self._ticks.get(key)
         if known is None or known[0] < sequence:
             self._ticks[key] = sequence, tick
+
+    def _apply_delivery(self, sequence: int, delivery: WebhookDelivery) -> None:
+        known = self._deliveries.get(delivery.id)
+        if known is None or known[0] < sequence:
+            self._deliveries[delivery.id] = sequence, delivery
 
     def _apply_audit(self, sequence: int, entry: AuditEntry) -> None:
         known = self._audit.get(entry.id)
@@ -135,6 +163,10 @@ def _audit_asked_for(entry: AuditEntry, query: AuditQuery) -> bool:
 
 def _audit_place(entry: AuditEntry) -> _Place:
     return micros_of(entry.at), [entry.id]
+
+
+def _delivery_place(delivery: WebhookDelivery) -> _Place:
+    return micros_of(delivery.at), [delivery.id]
 
 
 def _summary(record: Record) -> Summary:

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, field
 
 from runlane.contracts.approvals import OfficeHours
 from runlane.contracts.forms import Form
+from runlane.contracts.webhooks import Webhook
 
 ExecutionMode: TypeAlias = Literal["sync", "async", "scheduled"]
 
@@ -186,7 +187,16 @@ class ApprovalRule(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 Entry: TypeAlias = (
-    Org | ConfigValue | SecretValue | ApiKey | Manifest | ImportFailure | ScheduleSetting | Form | ApprovalRule
+    Org
+    | ConfigValue
+    | SecretValue
+    | ApiKey
+    | Manifest
+    | ImportFailure
+    | ScheduleSetting
+    | Form
+    | ApprovalRule
+    | Webhook
 )
 
 KINDS: dict[str, type[Entry]] = {
@@ -199,6 +209,7 @@ KINDS: dict[str, type[Entry]] = {
     "schedules": ScheduleSetting,
     "forms": Form,
     "approvals": ApprovalRule,
+    "webhooks": Webhook,
 }
 
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in KINDS.items()}

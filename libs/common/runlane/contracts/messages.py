@@ -483,11 +483,34 @@ class Audited(Event, frozen=True, kw_only=True, tag="dev.runlane.audit.recorded"
     workflow: str = ""
 
 
+#: `handshake`: a sender asked whether somebody is here, and was answered.
+DeliveryOutcome: TypeAlias = Literal["accepted", "duplicate", "refused", "handshake"]
+
+
+class DeliveryData(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`execution_id`: what it started, or had started before. `sender_id`: the sender's own id of the delivery."""
+
+    outcome: DeliveryOutcome
+    scheme: str
+    reason: str | None = None
+    execution_id: str | None = None
+    sender_id: str | None = None
+    size_bytes: int = 0
+    address: str | None = None
+
+
+class Delivered(Event, frozen=True, kw_only=True, tag="dev.runlane.webhook.delivered"):
+    """Somebody called a webhook. `subject` is the id of the delivery. Nothing of what was refused is kept."""
+
+    data: DeliveryData
+
+
 WaitingEvent: TypeAlias = PendingApproval | Approved | Declined
 TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled | Rejected | ApprovalExpired
 StateEvent: TypeAlias = Started | Retrying | Suspended | WaitingEvent | TerminalEvent
 ExecutionEvent: TypeAlias = Queued | StateEvent | Traced | Signalled
-AnyEvent: TypeAlias = ExecutionEvent | Ticked | Audited
+AnyEvent: TypeAlias = ExecutionEvent | Ticked | Audited | Delivered
+
 
 #: The last token of a state event's subject.
 STATE_TAILS: dict[type[Event], str] = {

@@ -21,6 +21,7 @@ from runlane.contracts.messages import (
     Cancelled,
     Decision,
     Declined,
+    Delivered,
     Failed,
     Failure,
     PendingApproval,
@@ -194,7 +195,7 @@ def tick_of(event: Ticked) -> Tick:
 
 def fold(record: Record | None, sequence: int, event: AnyEvent) -> Record | None:
     """Fold one event into its record, a new one if there is none; ticks and audit entries change nothing."""
-    if isinstance(event, Ticked | Audited):
+    if isinstance(event, Ticked | Audited | Delivered):
         return record
     if record is None:
         record = Record(execution_id=event.subject, org=event.organization, workflow=event.workflow)

@@ -16,7 +16,7 @@ DIRECTORY = "DIRECTORY"
 REQUEST_SUBJECTS = ("runlane.request.>",)
 # A stream of its own: nats-server refuses message schedules on a stream that discards new messages, as REQUESTS must.
 DELAYED_SUBJECTS = ("runlane.delayed.>", "runlane.due.>")
-EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>", "runlane.audit.>")
+EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>", "runlane.audit.>", "runlane.delivery.>")
 DEAD_SUBJECTS = ("runlane.dead.>",)
 
 #: Stored events are republished for whoever watches live: `runlane.live.{event subject without runlane.}`.
@@ -106,6 +106,11 @@ def parse_tick(subject: str) -> tuple[str, str]:
 def audit(org: str) -> str:
     """What was changed in an organisation, by whom."""
     return f"runlane.audit.{check_token(org, 'organization')}"
+
+
+def delivery(org: str, workflow: str) -> str:
+    """What came in by the webhook of a workflow in an organisation."""
+    return f"runlane.delivery.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
 
 
 def live(filter_: str) -> str:

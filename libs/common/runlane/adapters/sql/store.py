@@ -7,9 +7,10 @@ from datetime import datetime
 
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
+from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.ports import Stored
 
-from . import audit, dialect, queries, schema, writes
+from . import audit, deliveries, dialect, queries, schema, writes
 from .database import Database
 
 
@@ -37,6 +38,15 @@ class SqlRecordStore:
     async def audit(self, query: AuditQuery) -> AuditPage:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""
         return await self._database.read(lambda connection: audit.list_audit(connection, query))
+
+    async def deliveries(self, query: DeliveryQuery) -> DeliveryPage:
+        """Raises `ValidationError` (field `after`) for a cursor that is none."""
+        return await self._database.read(lambda connection: deliveries.list_deliveries(connection, query))
+
+    async def delivery(self, org: str, workflow: str, delivery_id: str) -> WebhookDelivery | None:
+        return await self._database.read(
+            lambda connection: deliveries.get_delivery(connection, org, workflow, delivery_id)
+        )
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return await self._database.write(lambda connection: writes.prune(connection, before, limit))

@@ -6,7 +6,7 @@ Times are integer microseconds since 1970 UTC; bodies are JSON bytes exactly as 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 #: The migration that leaves the tables as they are described here.
-REVISION = "0003_approvals"
+REVISION = "0004_deliveries"
 
 metadata = MetaData()
 
@@ -125,4 +125,23 @@ audit = Table(
     Column("sequence", BigInteger, nullable=False),
     Index("ix_audit_listed", "at", "id"),
     Index("ix_audit_org", "org", "at", "id"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("org", String(64), nullable=False),
+    Column("workflow", String(64), nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("scheme", String(16), nullable=False),
+    Column("reason", Text),
+    Column("execution_id", String(64)),
+    Column("sender_id", Text),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("address", Text),
+    Column("sequence", BigInteger, nullable=False),
+    Index("ix_deliveries_listed", "org", "workflow", "at", "id"),
+    Index("ix_deliveries_at", "at"),
 )

@@ -5,12 +5,13 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from runlane.contracts.messages import Audited, Ticked, decode_event
+from runlane.contracts.messages import Audited, Delivered, Ticked, decode_event
 from runlane.contracts.records import Record, fold, tick_of
 from runlane.ports import Stored
 
 from . import dialect, rows
 from .audit import PUT_AUDIT, audit_row
+from .deliveries import PUT_DELIVERY, delivery_row, prune_deliveries
 from .moments import micros_of
 from .rows import Key, Row
 from .tables import executions, payloads, ticks, traces, transitions
@@ -37,11 +38,12 @@ def apply(connection: Connection, events: Iterable[Stored]) -> None:
     decoded = [(stored.sequence, decode_event(stored.payload)) for stored in events]
     decoded.sort(key=lambda numbered: numbered[0])
     before = _known(
-        connection, list({event.subject for _, event in decoded if not isinstance(event, Ticked | Audited)})
+        connection, list({event.subject for _, event in decoded if not isinstance(event, Ticked | Audited | Delivered)})
     )
     records = {key: Record(**rows.summary_fields(row)) for key, row in before.items()}
     ticked: list[Row] = []
     audited: list[Row] = []
+    delivered: list[Row] = []
     for sequence, event in decoded:
         if isinstance(event, Ticked):
             ticked.append(rows.tick_row(sequence, tick_of(event)))
@@ -49,17 +51,21 @@ def apply(connection: Connection, events: Iterable[Stored]) -> None:
         if isinstance(event, Audited):
             audited.append(audit_row(sequence, event))
             continue
+        if isinstance(event, Delivered):
+            delivered.append(delivery_row(sequence, event))
+            continue
         key = (event.subject, event.organization)
         folded = fold(records.get(key), sequence, event)
-        assert folded is not None  # only a tick and an audit entry have no record
+        assert folded is not None  # what has no record was dealt with above
         records[key] = folded
     _write(connection, before, records)
     _many(connection, _PUT_TICK, ticked)
     _many(connection, PUT_AUDIT, audited)
+    _many(connection, PUT_DELIVERY, delivered)
 
 
 def prune(connection: Connection, before: datetime, limit: int) -> int:
-    """Delete some executions that ended before then and some ticks that were due before then; how many of both."""
+    """Delete some executions that ended before then, old ticks and old deliveries; how many."""
     old = select(executions.c.execution_id, executions.c.org).where(executions.c.completed_at < micros_of(before))
     keys = [tuple(row) for row in connection.execute(old.order_by(executions.c.completed_at).limit(limit))]
     for statement in _DELETES:
@@ -68,7 +74,7 @@ def prune(connection: Connection, before: datetime, limit: int) -> int:
     due = scheduled.where(ticks.c.scheduled_for < micros_of(before)).order_by(ticks.c.scheduled_for).limit(limit)
     gone = [tuple(row) for row in connection.execute(due)]
     _many(connection, _DELETE_TICK, gone)
-    return len(keys) + len(gone)
+    return len(keys) + len(gone) + prune_deliveries(connection, before, limit)
 
 
 def _known(connection: Connection, ids: Sequence[str]) -> dict[Key, Row]:
