@@ -21,7 +21,7 @@ from runlane.settings import Settings
 
 from .datadir import Credentials
 
-#: What the key of one organisation may do: everything that stays within it, except making keys.
+#: What the key of one organisation may do: what stays within it, except making keys, and deciding what it asks for.
 ORG_PERMISSIONS = [
     "canExecuteWorkflows",
     "canViewExecutions",
@@ -29,6 +29,9 @@ ORG_PERMISSIONS = [
     "canViewInternals",
     "canManageConfig",
     "canManageSecrets",
+    "canManageWebhooks",
+    "canManageForms",
+    "canViewAudit",
 ]
 
 
