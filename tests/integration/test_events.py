@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import msgspec
 import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
 from runlane.contracts.messages import Suspended, SuspendedData, decode_request, encode
+from runlane.ids import new_execution_id
 from runlane.ports import Message
 from runlane.sealing import generate_master_key
 from runlane.settings import Settings
@@ -34,7 +36,14 @@ async def house(own: Settings, bus: NatsBus) -> AsyncIterator[House]:
 
 
 async def send(house: House, execution_id: str, name: str, data: object = None, **headers: str) -> dict[str, object]:
-    answer = await house.call("asker", "POST", f"/executions/{execution_id}/events/{name}", data, **headers)
+    """As a client should: under one key, and again where a loaded machine answers 503."""
+    headers.setdefault("Idempotency_Key", new_execution_id())
+
+    async def accepted() -> httpx.Response | None:
+        answer = await house.call("asker", "POST", f"/executions/{execution_id}/events/{name}", data, **headers)
+        return None if answer.status_code == 503 else answer
+
+    answer = await eventually(accepted, within=60)
     assert answer.status_code == 202, answer.text
     sent: dict[str, object] = answer.json()
     return sent
@@ -86,19 +95,20 @@ async def test_no_wakeup_is_lost_whenever_the_event_comes(house: House) -> None:
         await asyncio.sleep(n * 0.004)
         await send(house, execution_id, "paid", {"n": n})
         await send(house, execution_id, "shipped", {"n": n})
-        assert (await house.in_status(execution_id, "Success"))["result"] == [{"n": n}, {"n": n}]
+        ended = await house.in_status(execution_id, "Success", within=60)
+        assert ended["result"] == [{"n": n}, {"n": n}]
 
     await asyncio.gather(*(one(n) for n in range(40)))
 
 
 async def test_the_same_event_a_hundred_times_at_once_is_one(house: House) -> None:
-    execution_id = await house.submit("listens", names=["paid", "paid"], timeout=4)
+    execution_id = await house.submit("listens", names=["paid", "paid"], timeout=15)
     await house.in_status(execution_id, "Suspended")
     sent = await asyncio.gather(
         *(send(house, execution_id, "paid", {"n": 1}, Idempotency_Key="delivery-1") for _ in range(100))
     )
-    assert [one["duplicate"] for one in sent].count(False) == 1
-    shown = await house.in_status(execution_id, "Success")
+    assert [one["duplicate"] for one in sent].count(False) <= 1  # 0 where its answer was lost and it was sent again
+    shown = await house.in_status(execution_id, "Success", within=60)
     assert shown["result"] == [{"n": 1}, "late"]
     assert len(shown["events"]) == 1
 

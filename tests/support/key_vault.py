@@ -167,6 +167,19 @@ def _not_found(name: str) -> dict[str, object]:
     return {"error": {"code": "SecretNotFound", "message": f"A secret with (name/id) {name} was not found"}}
 
 
+_SIGNS = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
 def _certificates(directory: Path) -> tuple[Path, Path, Path]:
     """The files of an authority, and of the key and certificate that it made for localhost."""
     now = datetime.datetime.now(datetime.UTC)
@@ -187,6 +200,8 @@ def _certificates(directory: Path) -> tuple[Path, Path, Path]:
         builder(authority_name)
         .public_key(authority_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(_SIGNS, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
@@ -194,6 +209,8 @@ def _certificates(directory: Path) -> tuple[Path, Path, Path]:
         builder(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")]))
         .public_key(key.public_key())
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        # Python 3.13 verifies strictly (RFC 5280): the authority's key has to be named.
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
         .sign(authority_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

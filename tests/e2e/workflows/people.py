@@ -20,7 +20,7 @@ async def delete_organization(context: Context, name: str = "", password: str = 
     return f"deleted {name}{', resumed' if context.resumed else ''}"
 
 
-@workflow(name="asks", description="Asks in the middle", execution_mode="async", max_duration_seconds=5)
+@workflow(name="asks", description="Asks in the middle", execution_mode="async", max_duration_seconds=120)
 async def asks(
     context: Context, journal: str, timeout: float = 3600, count: int = 1, approvers: list[str] | None = None
 ) -> dict[str, Any]:
@@ -38,7 +38,7 @@ async def asks(
     return {"approved": decision.approved, "by": decision.by.id, "reason": decision.reason}
 
 
-@workflow(name="listens", description="Waits for events", execution_mode="async", max_duration_seconds=5)
+@workflow(name="listens", description="Waits for events", execution_mode="async", max_duration_seconds=120)
 async def listens(context: Context, names: list[str], timeout: float = 3600) -> list[Any]:
     heard: list[Any] = []
     for name in names:
