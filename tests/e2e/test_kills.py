@@ -79,7 +79,7 @@ async def test_calls_under_way_while_the_gateway_dies_are_not_lost(own_engine: E
 
 async def test_without_nats_new_work_is_refused_at_once_and_records_are_still_read(own_engine: Engine) -> None:
     async with own_engine.client() as client:
-        done = (await client.post("/workflows/echo", json={"value": 1})).json()["executionId"]
+        done = await submit(client, "echo", {"value": 1})
         await finished(client, done)
 
         async def recorded() -> bool:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-async def eventually(look: Callable[[], T | Awaitable[T]], *, within: float = 10.0, every: float = 0.02) -> T:
+async def eventually(look: Callable[[], T | Awaitable[T]], *, within: float = 30.0, every: float = 0.02) -> T:
     """Return the first truthy result of `look`; an AssertionError inside it counts as not yet."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within

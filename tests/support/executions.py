@@ -1,5 +1,6 @@
 """What every end-to-end test does with executions: submit, wait, read the note file."""
 
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,14 @@ from tests.support.eventually import eventually
 
 
 async def submit(client: httpx.AsyncClient, workflow: str, parameters: dict[str, Any], **options: Any) -> str:
-    """Submit asynchronously and return the execution id."""
-    headers = {"Prefer": "respond-async", **options.pop("headers", {})}
-    answer = await client.post(f"/workflows/{workflow}", json=parameters, headers=headers, **options)
+    """Submit asynchronously and return the execution id. As a client should: under a key, and again after a 503."""
+    headers = {"Prefer": "respond-async", "Idempotency-Key": uuid.uuid4().hex, **options.pop("headers", {})}
+
+    async def accepted() -> httpx.Response | None:
+        given = await client.post(f"/workflows/{workflow}", json=parameters, headers=headers, **options)
+        return None if given.status_code == 503 else given
+
+    answer = await eventually(accepted)
     assert answer.status_code == 202, answer.text
     execution_id: str = answer.json()["executionId"]
     return execution_id
