@@ -197,6 +197,7 @@ class MemoryDelivery:
             message.sequence,
             1,
         )
+        self.time = message.time
         self.renewals = 0
 
     def ack(self) -> None:

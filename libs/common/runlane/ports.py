@@ -65,6 +65,11 @@ class Delivery(Protocol):
         """How often it was delivered, this time included: from 1."""
         ...
 
+    @property
+    def time(self) -> datetime:
+        """When it was stored."""
+        ...
+
     def ack(self) -> None:
         """Done with it. At most once: a lost ack means another delivery."""
         ...

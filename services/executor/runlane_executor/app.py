@@ -14,6 +14,7 @@ from runlane.adapters.memory_limiter import MemoryLimiter
 from runlane.adapters.memory_tokens import MemoryTokens
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.otel import open_tracer
 from runlane.adapters.secrets import open_secrets
 from runlane.clock import Clock, SystemClock
 from runlane.directory import Directory
@@ -22,6 +23,7 @@ from runlane.sealing import Sealer
 from runlane.service import serve
 from runlane.settings import Settings
 from runlane.telemetry import logger
+from runlane.tracing import Tracer
 from runlane_executor.children import Children
 from runlane_executor.claim import Claims
 from runlane_executor.endings import Endings
@@ -41,6 +43,7 @@ class Opened(Struct, frozen=True):
     clock: Clock
     directory: Directory
     secrets: SecretStore
+    tracer: Tracer | None
 
 
 @asynccontextmanager
@@ -48,10 +51,10 @@ async def open_room(settings: Settings) -> AsyncIterator[Intake]:
     """Everything an executor is made of, opened and closed in order."""
     sealer, clock = settings.sealer(), SystemClock()
     directory = Directory(sealer)
-    with open_secrets(settings, directory, sealer, clock) as secrets:
-        # What opens secrets was taken from the environment by now.
+    with open_secrets(settings, directory, sealer, clock) as secrets, open_tracer("executor") as tracer:
+        # What opens secrets, and where spans go, was taken from the environment by now.
         _hide_credentials_from_children()
-        async with _open_intake(settings, Opened(sealer, clock, directory, secrets)) as intake:
+        async with _open_intake(settings, Opened(sealer, clock, directory, secrets, tracer)) as intake:
             yield intake
 
 
@@ -65,7 +68,8 @@ async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[In
         claims = Claims(line, clock, sealer)
         endings = Endings(line, claims, clock, sealer, random.random)
         vendors = VendorDesk(MemoryTokens(clock), MemoryLimiter(clock), sealer)
-        tools = Tools(line, claims, endings, directory, sealer, opened.secrets, clock, settings.stop_grace, vendors)
+        grace, tracer = settings.stop_grace, opened.tracer
+        tools = Tools(line, claims, endings, directory, sealer, opened.secrets, clock, grace, vendors, tracer)
         runs = Runs(tools)
         root, origin = str(settings.workflows.resolve()), settings.workflows_origin
         children = Children(
@@ -100,7 +104,7 @@ async def _reload_on_change(
 
 def _hide_credentials_from_children() -> None:
     """Children inherit the environment, and the settings in it hold credentials, those of Azure's identities too."""
-    for name in [name for name in os.environ if name.startswith(("RUNLANE_", "AZURE_", "IDENTITY_", "MSI_"))]:
+    for name in [name for name in os.environ if name.startswith(("RUNLANE_", "AZURE_", "IDENTITY_", "MSI_", "OTEL_"))]:
         del os.environ[name]
 
 

@@ -12,9 +12,11 @@ from runlane.errors import MessageTooLarge, StateConflict
 from runlane.ports import Delivery
 from runlane.sealing import Sealer
 from runlane.telemetry import logger
+from runlane.tracing import trace_id_of
 from runlane_executor.children import Child
 from runlane_executor.claim import Claimed
 from runlane_executor.frames import Kept, Trace
+from runlane_executor.observation import Observation
 from runlane_executor.stateline import StateLine
 
 _log = logger(__name__)
@@ -47,9 +49,12 @@ class Lease:
 class Execution:
     """An execution in flight."""
 
-    def __init__(self, request: Request, lease: Lease, manifest: Manifest, claimed: Claimed) -> None:
+    def __init__(
+        self, request: Request, lease: Lease, manifest: Manifest, claimed: Claimed, observation: Observation
+    ) -> None:
         self.request, self.lease = request, lease
         self.manifest, self.claimed = manifest, claimed
+        self.observation = observation
         self.child: Child | None = None
         self.crashes = claimed.crashes
         self.stop_reason: str | None = None
@@ -61,6 +66,12 @@ class Execution:
     @property
     def id(self) -> str:
         return self.request.execution_id
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What log lines about it are found by."""
+        trace_id = trace_id_of(self.request.traceparent, self.id)
+        return {"execution_id": self.id, "trace_id": trace_id, "org": self.request.org}
 
     def seconds_spent(self, now: datetime) -> float:
         """Since its first start, without the time in which it was suspended."""

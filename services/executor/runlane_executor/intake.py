@@ -73,6 +73,7 @@ class Intake:
             if self._bus.connected:
                 spoken = self._heartbeat(spoken)
             metrics.RUNNING.set(len(self.runs.running))
+            metrics.SLOTS.set(self._limits.slots)
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     await self._drained.wait()
@@ -238,12 +239,12 @@ class Intake:
                 self._endings.answer(request, verdict.terminal)
             lease.delivery.ack()
             return None
-        metrics.STARTED.inc()
         while (before := self.runs.running.get(request.execution_id)) is not None:
             # Our own earlier run has just lost its claim; its frames must not be taken for those of this one.
             self.runs.stop(before, "fenced")
             await before.over.wait()
-        execution = Execution(request, lease, manifest or _unknown(request), verdict)
+        observation = self.runs.observe(request, lease)
+        execution = Execution(request, lease, manifest or _unknown(request), verdict, observation)
         self.runs.add(execution)
         return execution
 

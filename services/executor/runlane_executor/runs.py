@@ -27,6 +27,7 @@ from runlane.ids import is_token
 from runlane.ports import SecretStore
 from runlane.sealing import Sealer
 from runlane.telemetry import logger
+from runlane.tracing import Tracer
 from runlane_executor import metrics
 from runlane_executor.burial import Burial
 from runlane_executor.children import Child, Children
@@ -51,6 +52,7 @@ from runlane_executor.frames import (
     Trace,
 )
 from runlane_executor.journal import load_journal
+from runlane_executor.observation import Observation
 from runlane_executor.stateline import StateLine
 from runlane_executor.vendors import VendorDesk
 
@@ -73,6 +75,7 @@ class Tools(msgspec.Struct, frozen=True):
     clock: Clock
     stop_grace: float
     vendors: VendorDesk
+    tracer: Tracer | None = None
 
 
 class Runs:
@@ -96,6 +99,10 @@ class Runs:
         execution.trace = self._trace_buffer(execution)
         self.running[execution.id] = execution
 
+    def observe(self, request: Request, lease: Lease) -> Observation:
+        """A run begins."""
+        return Observation(request, lease.lane, lease.delivery, self._tools.tracer)
+
     def background(self, work: Coroutine[Any, Any, None]) -> None:
         """Do something beside everything else; it must see to its own exceptions."""
         task = asyncio.get_running_loop().create_task(work)
@@ -113,7 +120,7 @@ class Runs:
         try:
             parameters = self._parameters(request)
         except SealBroken as problem:
-            _log.error("parameters cannot be opened", execution_id=execution.id, reason=problem.message)
+            _log.error("parameters cannot be opened", **execution.names, reason=problem.message)
             self.fail(execution, InternalServerError())
             return
         child = None if quarantine else self.children.pick()
@@ -140,7 +147,7 @@ class Runs:
         try:
             await self.burial.keep(execution.request, kind, error.message, lease.message, lease.delivery.subject)
         except Exception:
-            _log.exception("a dead letter could not be kept", execution_id=execution.id)
+            _log.exception("a dead letter could not be kept", **execution.names)
         await self._end(execution, _raised(execution, error))
 
     def _parameters(self, request: Request) -> bytes:
@@ -184,6 +191,7 @@ class Runs:
             case Trace(execution_id=execution_id):
                 if execution_id in self.running:
                     self.running[execution_id].trace.add(frame)
+                    self.running[execution_id].observation.entry(frame.entry)
             case Awaited(execution_id=execution_id, number=number):
                 if execution_id in self.running:
                     self.running[execution_id].trace.awaited(number, child)
@@ -238,7 +246,7 @@ class Runs:
 
     def _end_child(self, execution: Execution, child: Child) -> None:
         if self.running.get(execution.id) is execution and execution.child is child:
-            _log.warning("code does not end when asked", execution_id=execution.id, workflow=execution.request.workflow)
+            _log.warning("code does not end when asked", **execution.names, workflow=execution.request.workflow)
             self.children.end(child)
 
     async def check_claims(self) -> None:
@@ -289,7 +297,7 @@ class Runs:
             self._finish(execution, Stopped(execution.id))
         except Exception:
             # Its message stays unacknowledged: somebody takes it up when the lease has ended.
-            _log.exception("could not take up an execution again", execution_id=execution.id)
+            _log.exception("could not take up an execution again", **execution.names)
             self.forget(execution)
 
     async def _reclaim(self, execution: Execution, reason: str) -> None:
@@ -327,10 +335,10 @@ class Runs:
 
     async def _end(self, execution: Execution, outcome: Outcome) -> None:
         try:
-            metrics.ENDED.labels(await self._ended(execution, outcome)).inc()
+            execution.observation.over(await self._ended(execution, outcome))
         except Exception:
             # Not acknowledged: the message comes again, and whoever gets it finds the state line as it is.
-            _log.exception("could not end an execution", execution_id=execution.id)
+            _log.exception("could not end an execution", **execution.names)
         finally:
             self.forget(execution)
 

@@ -17,9 +17,10 @@ from runlane.contracts.messages import (
     decode_event,
     encode,
 )
-from runlane.errors import BusUnavailable
+from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus, Message, Stored
 from runlane.telemetry import logger
+from runlane_executor import metrics
 
 _log = logger(__name__)
 
@@ -105,6 +106,9 @@ class StateLine:
         while True:
             try:
                 return await self.bus.publish(message, timeout=_PATIENCE_SECONDS)
+            except StateConflict:
+                metrics.REFUSED.inc()
+                raise
             except BusUnavailable as problem:
                 _log.warning("still not stored, trying on", subject=message.subject, reason=problem.message)
 

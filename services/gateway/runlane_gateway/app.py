@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.otel import open_tracer
 from runlane.adapters.secrets import open_secrets
 from runlane.adapters.sql.store import open_record_store
 from runlane.clock import SystemClock
@@ -29,7 +30,7 @@ async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
         directory_store = NatsDirectoryStore(bus, PUBLISH_SECONDS)
         directory = await Directory().follow(directory_store)
         clock = SystemClock()
-        with open_secrets(settings, directory, settings.sealer(), clock) as secrets:
+        with open_secrets(settings, directory, settings.sealer(), clock) as secrets, open_tracer("gateway") as tracer:
             parts = assemble(settings, clock, bus, directory, directory_store, store, secrets)
             await parts.waiters.open()
 
@@ -44,6 +45,7 @@ async def open_room(settings: Settings) -> AsyncIterator[GatewayRoom]:
                 parts.records.let_go()
 
             gate = build(parts, problems, degraded)
+            gate.tracer = tracer
             grace, delay = settings.drain_grace, settings.drain_delay
             yield GatewayRoom(gate, listen(settings), problems, grace, delay, let_go)
 

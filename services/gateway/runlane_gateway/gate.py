@@ -15,9 +15,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from runlane.contracts.directory import PLATFORM
 from runlane.errors import Unauthorized
+from runlane.tracing import Span, Tracer
 
 from .answers import refusal
 from .auth import Authenticator
+from .calls import traceparent_of
 from .parts import HEADERS, PRINCIPAL, named_organisation
 from .principals import Principal
 
@@ -54,6 +56,8 @@ class Gate:
         self.leaving, self.closing = asyncio.Event(), asyncio.Event()
         #: Every route behind it, set once they are put together: for whoever wants to know what there is.
         self.routes: Sequence[BaseRoute] = ()
+        #: Set where somebody collects spans.
+        self.tracer: Tracer | None = None
 
     def leave(self) -> None:
         """Not ready any more: callers are to go elsewhere, and every answer says so to their connections."""
@@ -81,6 +85,8 @@ class Gate:
                     message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
             await send(message)
 
+        scope[HEADERS] = dict(scope["headers"])
+        span = None if self.tracer is None else _begin(self.tracer, scope)
         self._active += 1
         try:
             await self._pass(scope, receive, sending)
@@ -91,9 +97,11 @@ class Gate:
             if self.closing.is_set() and not self._active:
                 self._idle.set()
             self._count(scope, status, time.perf_counter() - began)
+            if span is not None:
+                _end(span, scope, status)
 
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = scope[HEADERS] = dict(scope["headers"])
+        headers = scope[HEADERS]
         if needs_key(scope["method"], scope["path"]):
             scope[PRINCIPAL] = await self._principal(scope["headers"], headers)
         for route in self._hot:
@@ -122,7 +130,7 @@ class Gate:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = scope.get("route")
         door = getattr(route, "path", "unknown")
-        method = scope["method"] if scope["method"] in _METHODS else "other"
+        method = _method(scope)
         key = (door, method, status)
         child = self._children.get(key)
         if child is None:
@@ -130,3 +138,24 @@ class Gate:
             self._children[key] = child
         child[0].inc()
         child[1].observe(seconds)
+
+
+def _method(scope: Scope) -> str:
+    method: str = scope["method"]
+    return method if method in _METHODS else "other"
+
+
+def _begin(tracer: Tracer, scope: Scope) -> Span | None:
+    """A span for the request, of which whatever it starts becomes a part. Probes and scrapes leave none."""
+    if scope["path"] in OPEN:
+        return None
+    headers = scope[HEADERS]
+    span = tracer.begin(_method(scope), "server", {}, parent=traceparent_of(headers))
+    headers[b"traceparent"] = span.traceparent.encode()
+    return span
+
+
+def _end(span: Span, scope: Scope, status: int) -> None:
+    method, door = _method(scope), getattr(scope.get("route"), "path", "unknown")
+    facts = {"http.request.method": method, "http.route": door, "http.response.status_code": status}
+    span.end(facts, f"HTTP {status}" if status >= 500 or status == 0 else None, name=f"{method} {door}")

@@ -51,9 +51,13 @@ class NatsDelivery:
     def id(self) -> str:
         return (self.headers or {}).get("Nats-Msg-Id", "")
 
+    @property
+    def time(self) -> datetime:
+        return datetime.fromtimestamp(int(self._stamp) / 1e9, UTC)
+
     def stored(self) -> Stored:
         """The message as the stream keeps it."""
-        return Stored(self.subject, self.sequence, self.payload, datetime.fromtimestamp(int(self._stamp) / 1e9, UTC))
+        return Stored(self.subject, self.sequence, self.payload, self.time)
 
     def ack(self) -> None:
         self._connection.post(self._reply, b"+ACK")
