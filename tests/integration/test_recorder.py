@@ -193,6 +193,30 @@ async def test_what_an_earlier_recorder_took_and_left_is_recorded_before_anythin
     assert {sequence for batch in store.batches[:-1] for sequence in batch} >= {1, 2, 3}
 
 
+async def test_what_a_broken_connection_swallowed_is_recorded_before_what_comes_after_it(
+    bus: MemoryBus, store: TroubledStore
+) -> None:
+    story = Story()
+    async with recording(bus, store):
+        bus.store(*stored([ticked(1)]))
+        await eventually(lambda: bus.acknowledged == [1])
+        bus.lose(2)
+        bus.store(*stored([story.queued(), story.started(), story.succeeded()], 2))
+        await eventually(lambda: bus.acknowledged == [1, 4])
+    assert [sequence for batch in store.batches for sequence in batch] == [1, 2, 3, 4]
+
+
+async def test_what_an_earlier_recorder_left_among_what_it_had_acknowledged_is_recorded_too(
+    store: TroubledStore,
+) -> None:
+    bus = MemoryBus(leased=4)
+    bus.acknowledged += [2, 3]
+    bus.store(*many(5))
+    async with recording(bus, store):
+        await eventually(lambda: 5 in bus.acknowledged)
+    assert {sequence for batch in store.batches for sequence in batch} == {1, 2, 3, 4, 5}
+
+
 async def test_old_records_are_removed_little_by_little(bus: MemoryBus, store: TroubledStore) -> None:
     old, fresh = START - timedelta(days=91), START - timedelta(days=89)
     ended = [Story(f"old{n}", at=old) for n in range(700)] + [Story("fresh", at=fresh)]

@@ -272,7 +272,13 @@ class MemoryBus:
         if not self.connected:
             raise BusUnavailable
         unacknowledged = self._taken - len(self.acknowledged)
-        return ConsumerLag(floor=0, pending=len(self.messages) - self._taken, unacknowledged=unacknowledged)
+        delivered = self.messages[self._taken - 1].sequence if self._taken else 0
+        pending = len(self.messages) - self._taken
+        return ConsumerLag(floor=0, pending=pending, unacknowledged=unacknowledged, delivered=delivered)
+
+    def lose(self, count: int) -> None:
+        """Send the next ones to a connection that is no more: they come again, but later."""
+        self._taken += count
 
     async def publish(self, message: Message, *, timeout: float = 5.0) -> int:
         assert message.subject.startswith("runlane.dead."), "a recorder publishes nothing else"

@@ -106,11 +106,13 @@ class Subscription(Protocol):
 
 
 class ConsumerLag(Struct, frozen=True):
-    """How far a durable consumer is. Everything up to `floor` has been acknowledged."""
+    """How far a durable consumer is. Everything up to `floor` has been acknowledged, everything up to `delivered` was
+    sent to somebody."""
 
     floor: int
     pending: int
     unacknowledged: int
+    delivered: int
 
 
 class Bus(Protocol):

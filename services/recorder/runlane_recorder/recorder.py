@@ -60,6 +60,7 @@ class Recorder:
         self._batch: list[Delivery] = []
         self._arrived, self._full = asyncio.Event(), asyncio.Event()
         self._draining, self._drained = asyncio.Event(), asyncio.Event()
+        self._through = 0
         self._store_problem: str | None = None
 
     async def run(self) -> None:
@@ -102,20 +103,31 @@ class Recorder:
         self._drained.set()
 
     async def _take_over(self) -> None:
-        """Fold in what an earlier recorder took and never acknowledged.
-
-        It comes again, but only when its leases end, and events after it come before that. Readers count on it that
-        an execution whose end is in the store is there as a whole.
-        """
+        """Fold in what an earlier recorder took and never acknowledged: it comes again only when its leases end."""
         lag = await self._bus.lag(subjects.EVENTS, subjects.RECORDER)
-        for filter_ in subjects.EVENT_SUBJECTS:
-            after, left = lag.floor, lag.unacknowledged
-            while left > 0:
-                page = await self._bus.read(subjects.EVENTS, filter_, after=after, limit=min(left, _BATCH))
-                if not page:
-                    break
-                await self._apply(page)
-                after, left = page[-1].sequence, left - len(page)
+        self._through = lag.floor
+        await self._fill_gap(lag.delivered + 1)
+
+    async def _fill_gap(self, before: int) -> None:
+        """Fold in everything between the last event recorded here and `before`.
+
+        What is missing was sent to somebody who is gone, or to a connection that broke, and comes again when its lease
+        ends; events after it come at once. Readers count on it that an execution whose end is in the store is there as
+        a whole.
+        """
+        while self._through + 1 < before:
+            page = await self._read_on()
+            missed = [stored for stored in page if stored.sequence < before]
+            await self._apply(missed)
+            self._through = missed[-1].sequence if missed and len(missed) == len(page) else before - 1
+
+    async def _read_on(self) -> list[Stored]:
+        while True:
+            try:
+                return await self._bus.read(subjects.EVENTS, subjects.EVERYTHING, after=self._through, limit=_BATCH)
+            except BusUnavailable as problem:
+                _log.warning("cannot read what was missed yet", reason=problem.message)
+                await asyncio.sleep(self._pace.retry)
 
     def _delivered(self, delivery: Delivery) -> None:
         self._waiting.append(delivery)
@@ -140,7 +152,16 @@ class Recorder:
         if len(self._waiting) < _BATCH:
             self._full.clear()
         now = datetime.now(UTC)
-        await self._apply([Stored(it.subject, it.sequence, it.payload, now) for it in self._batch])
+        self._batch.sort(key=lambda delivery: delivery.sequence)
+        ready: list[Stored] = []
+        for it in self._batch:
+            if it.sequence > self._through + 1:
+                await self._apply(ready)
+                ready = []
+                await self._fill_gap(it.sequence)
+            ready.append(Stored(it.subject, it.sequence, it.payload, now))
+            self._through = max(self._through, it.sequence)
+        await self._apply(ready)
         for delivery in self._batch:
             delivery.ack()
         self._batch = []

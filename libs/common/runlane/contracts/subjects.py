@@ -31,6 +31,7 @@ ALL_DUE = "runlane.due.>"
 ALL_TICKS = "runlane.tick.>"
 ALL_CANCELS = "runlane.control.cancel.*"
 ALL_EVENTS = "runlane.event.>"
+EVERYTHING = "runlane.>"
 ALL_DEAD = "runlane.dead.>"
 ALL_PRESENCE = "runlane.control.presence.*"
 #: Executors answer with their presence.

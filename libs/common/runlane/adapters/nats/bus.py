@@ -121,7 +121,10 @@ class NatsBus:
     async def lag(self, stream: str, consumer: str) -> ConsumerLag:
         info = await self.api(f"CONSUMER.INFO.{stream}.{consumer}", None)
         return ConsumerLag(
-            floor=info["ack_floor"]["stream_seq"], pending=info["num_pending"], unacknowledged=info["num_ack_pending"]
+            floor=info["ack_floor"]["stream_seq"],
+            pending=info["num_pending"],
+            unacknowledged=info["num_ack_pending"],
+            delivered=info["delivered"]["stream_seq"],
         )
 
     async def follow(
