@@ -178,6 +178,17 @@ async def test_what_cannot_be_sent_is_refused(house: House) -> None:
     assert (ended.status_code, ended.json()["details"]) == (409, {"status": "Success"})
 
 
+async def test_an_event_sent_again_after_the_execution_that_it_ended_is_known(house: House) -> None:
+    execution_id = await house.submit("listens", names=["paid"])
+    await house.in_status(execution_id, "Suspended")
+    await send(house, execution_id, "paid", {}, Idempotency_Key="payment-1")
+    await house.in_status(execution_id, "Success")
+    await house.record()
+    assert (await send(house, execution_id, "paid", {}, Idempotency_Key="payment-1"))["duplicate"]
+    path = f"/executions/{execution_id}/events/paid"
+    assert (await house.call("asker", "POST", path, {}, Idempotency_Key="payment-2")).status_code == 409
+
+
 async def test_an_execution_takes_only_so_many_events(house: House) -> None:
     execution_id = await house.submit("listens", names=["never"])
     async with house.client("asker") as client:

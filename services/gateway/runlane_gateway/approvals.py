@@ -19,7 +19,7 @@ from .describe import Described
 from .execute import known_form
 from .parts import Parts, body_of, headers_of, named_organisation, organisation, organisations, principal_of
 from .preferences import read_idempotency_key
-from .signals import Signal, Signaller
+from .signals import Signal, Signaller, was_sent
 from .views import ApprovalView, CallerView, approval_view, caller_view, utc_or_none
 
 _LONGEST_REASON = 1000
@@ -136,9 +136,12 @@ class ApprovalDoors:
             data=decode_object(headers, await read_body(headers, request.receive, parts.settings.max_body)),
             by=principal.caller,
         )
-        if record.finished:
+        if not record.finished:
+            new = await self._signaller.send(record, signal)
+        elif was_sent(record, signal):
+            new = False  # its sender did not hear the answer, and it may be this event that the execution ended by
+        else:
             raise Conflict(f"It has ended already: {record.status}.", details={"status": record.status})
-        new = await self._signaller.send(record, signal)
         return answer(SentView(record.execution_id, name, signal.id, not new), 202)
 
     def _orgs(self, request: Request) -> list[str] | None:

@@ -145,6 +145,12 @@ class Signaller:
         return Message(subject=subject, payload=encode(event), id=identity, expect_last=after, expect_on=line)
 
 
+def was_sent(record: Record, signal: Signal) -> bool:
+    """Whether the record says that the execution was sent it."""
+    entries = (line.entry for line in record.trace)
+    return any(isinstance(it, SignalEntry) and (it.name, it.id) == (signal.name, signal.id) for it in entries)
+
+
 def _all_of(record: Record) -> str:
     return subjects.all_events(record.org, record.execution_id, record.workflow)
 
