@@ -313,3 +313,19 @@ async def test_a_full_queue_refuses_and_leaves_nothing_queued_for_ever(client: h
     (refused,) = {stored.subject.split(".")[4] for stored in told} - set(accepted)
     assert [stored.subject.split(".")[4:] for stored in states] == [[refused, "state", "cancelled"]]
     assert (await client.get(f"/executions/{refused}")).json()["status"] == "Cancelled"
+
+
+async def test_what_is_queued_though_its_event_found_no_place_is_told_of_later(
+    client: httpx.AsyncClient, bus: NatsBus
+) -> None:
+    config = (await bus.api(f"STREAM.INFO.{subjects.EVENTS}", None))["config"]
+    await bus.api(f"STREAM.UPDATE.{subjects.EVENTS}", {**config, "discard": "new", "max_bytes": 100})
+    answer = await client.post("/workflows/slow", json={"x": "y"})
+    assert (answer.status_code, answer.json()["error"]) == (503, "StorageFull")
+    assert len(await bus.read(subjects.REQUESTS, subjects.ALL_REQUESTS)) == 1
+    await bus.api(f"STREAM.UPDATE.{subjects.EVENTS}", config)
+
+    async def told() -> bool:
+        return len(await bus.read(subjects.EVENTS, "runlane.event.*.*.*.queued")) == 1
+
+    await eventually(told)

@@ -1,6 +1,7 @@
 """Takes an execution in: seals its parameters, publishes the request and the `queued` event. Called by `calls`."""
 
 import asyncio
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +25,7 @@ from runlane.contracts.messages import (
     parameters_context,
 )
 from runlane.contracts.records import Record
-from runlane.errors import MessageTooLarge, RunlaneError, StateConflict
+from runlane.errors import BusUnavailable, MessageTooLarge, RunlaneError, StateConflict
 from runlane.ports import Bus, Message
 from runlane.redaction import MASK, Redactor, masked_names
 from runlane.sealing import Sealer
@@ -34,6 +35,8 @@ _log = logger(__name__)
 
 #: Answering 503 within two seconds leaves this much for the broker.
 PUBLISH_SECONDS = 1.5
+
+_TELL_AGAIN_SECONDS = 0.5
 
 #: Below the bus's own limit: a request must not go out when the event that tells of it would be refused.
 _LARGEST_PAYLOAD = 890 * 1024
@@ -73,6 +76,7 @@ class Acceptor:
         self._bus, self._sealer, self.clock = bus, sealer, clock
         self._source = f"/runlane/gateway/{name}"
         self.last_sequence = 0
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     def digest(self, submission: Submission) -> str:
         """What the parameters are recognised by when an idempotency key comes again."""
@@ -92,18 +96,36 @@ class Acceptor:
             await self.submit_once(submission)
             return
         request, queued = self._messages(submission)
-        stored, told = await asyncio.gather(
-            self._bus.publish(self._request_message(submission, request, submission.run_at), timeout=PUBLISH_SECONDS),
+        # The event goes first: where the connection breaks between them, nothing runs that no record tells of.
+        told, stored = await asyncio.gather(
             self._bus.publish(queued, timeout=PUBLISH_SECONDS),
+            self._bus.publish(self._request_message(submission, request, submission.run_at), timeout=PUBLISH_SECONDS),
             return_exceptions=True,
         )
         if isinstance(told, int):
             self.last_sequence = max(self.last_sequence, told)
             if isinstance(stored, RunlaneError):
                 await self._withdraw(submission, stored)
+        elif isinstance(stored, int):
+            self._telling[submission.execution_id] = asyncio.create_task(self._keep_telling(queued, submission))
         for outcome in (stored, told):
             if isinstance(outcome, BaseException):
                 raise outcome
+
+    async def _keep_telling(self, queued: Message, submission: Submission) -> None:
+        """It will run, but the broker had no place for the event that tells of it: store that when there is one."""
+        _log.warning("an execution is queued that no event tells of yet", execution_id=submission.execution_id)
+        try:
+            while True:
+                with suppress(BusUnavailable):
+                    await self._bus.publish(queued)
+                    return
+                await asyncio.sleep(_TELL_AGAIN_SECONDS)
+        except RunlaneError as problem:
+            if not isinstance(problem, StateConflict):  # a conflict: it was stored, and only its answer was lost
+                _log.error("no event tells of it", execution_id=submission.execution_id, reason=problem.message)
+        finally:
+            del self._telling[submission.execution_id]
 
     async def submit_once(self, submission: Submission, beside: Message | None = None) -> None:
         """Publish the event, and only when it is the first of its execution the request; else `StateConflict`.
