@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import nats
 import pytest
 from nats.errors import Error as NatsError
 
+from runlane_cli.brokerwatch import keep_writing
 from runlane_cli.natsserver import NatsServer, find_program, free_port
 from runlane_cli.problems import CommandFailed
 from runlane_cli.process import ServiceSpec
@@ -320,3 +322,30 @@ async def test_a_nats_server_refuses_whoever_lacks_the_password(family: Family) 
 
     assert b"Authorization Violation" in answer
     assert b"PONG" not in answer
+
+
+async def test_a_broker_whose_disk_was_full_writes_again(family: Family) -> None:
+    server, service = broker(family)
+    await service.start()
+    client = await nats.connect(server.url, user="runlane", password="a-password")
+    await client.jetstream().add_stream(name="S", subjects=["s.>"])
+
+    async def stored() -> bool:
+        try:
+            return (await client.jetstream().publish("s.x", b"x" * 200, timeout=0.5)).seq > 0
+        except (NatsError, TimeoutError):
+            return False
+
+    await eventually(stored)
+    assert await server.write_problem() is None
+    assert service.pid is not None
+    limits = resource.prlimit(service.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (1, limits[1]))  # the nearest to a full disk without a disk
+    assert not await stored()
+    resource.prlimit(service.pid, resource.RLIMIT_FSIZE, limits)
+    assert not await stored(), "then there is no need to look after it"
+    watching = asyncio.create_task(keep_writing(server, service, family.told.append))
+    await eventually(stored, within=30)
+    watching.cancel()
+    assert any("writes no more" in sentence for sentence in family.told)
+    await client.close()

@@ -4,6 +4,7 @@ Order matters when it stops: who takes work in goes first, the recorder goes las
 said, and nats-server after it.
 """
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -15,6 +16,7 @@ from msgspec import Struct
 
 from runlane.settings import Settings
 
+from .brokerwatch import keep_writing
 from .datadir import DataDirectory, EngineState, write_private
 from .natsserver import NatsServer, find_program, free_port
 from .process import ServiceSpec
@@ -58,6 +60,8 @@ class Engine:
         self._broker_config = data.path / "nats.conf"
         self._environment = self._make_environment()
         self._running = False
+        self._tell = tell
+        self._watching: asyncio.Task[None] | None = None
 
         def service(name: str, kind: str, place: int | None = None) -> Service:
             return Service(self._spec(name, kind, place), tell, self._write_state, RestartPauses())
@@ -90,6 +94,7 @@ class Engine:
         """Return once nats-server answers."""
         write_private(self._broker_config, self._nats.config().encode())
         await self._broker.start()
+        self._watching = asyncio.create_task(keep_writing(self._nats, self._broker, self._tell))
 
     async def start_services(self) -> None:
         """Return once all services are ready; from then on `runlane.json` is kept up to date."""
@@ -104,6 +109,8 @@ class Engine:
         await self._scheduler.stop()
         await stop_together(*self._executors)
         await self._recorder.stop()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._broker.stop()
         self._data.forget_state()
 

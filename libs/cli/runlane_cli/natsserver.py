@@ -8,11 +8,23 @@ import sysconfig
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from .problems import CommandFailed
 
 _POLL_SECONDS = 0.01
+_HEALTH_SECONDS = 2.0
+
+
+class _State(Struct):
+    error: str | None = None
+
+
+class _Health(Struct):
+    """What it answers when it is asked how it is."""
+
+    data: _State
 
 
 class NatsServer(Struct, frozen=True, kw_only=True):
@@ -37,12 +49,42 @@ server_name: runlane
 listen: "127.0.0.1:{self.port}"
 max_payload: 1MB
 logtime_utc: true
-authorization {{ user: {self.user}, password: "{self.password}" }}
+authorization {{ users: [ {{ user: {self.user}, password: "{self.password}" }} ] }}
+accounts {{ $SYS {{ users: [ {{ user: {self._observer}, password: "{self.password}" }} ] }} }}
 jetstream {{
   store_dir: {_quoted(self.directory)}
   {sync}
 }}
 """
+
+    @property
+    def _observer(self) -> str:
+        """Who may ask how the server is, and nothing else of ours."""
+        return f"{self.user}-observer"
+
+    async def write_problem(self) -> str | None:
+        """Why a stream takes nothing more, if the server says so; None when all is well and when it says nothing."""
+        try:
+            async with asyncio.timeout(_HEALTH_SECONDS):
+                health = msgspec.json.decode(await self._ask_health(), type=_Health)
+        except (OSError, TimeoutError, EOFError, msgspec.DecodeError):
+            return None
+        said = health.data.error or ""
+        return said if "write error" in said else None
+
+    async def _ask_health(self) -> bytes:
+        """One request in NATS's own protocol: a client library would have to be loaded for it."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            login = {"user": self._observer, "pass": self.password, "verbose": False, "pedantic": False, "lang": "py"}
+            writer.write(b"CONNECT %s\r\nSUB health 1\r\n" % msgspec.json.encode(login))
+            writer.write(b"PUB $SYS.REQ.SERVER.PING.HEALTHZ health 0\r\n\r\n")
+            while not (line := await reader.readuntil(b"\r\n")).startswith(b"MSG "):
+                if line.startswith(b"-ERR"):
+                    raise EOFError(line.decode())
+            return await reader.readexactly(int(line.split()[-1]))
+        finally:
+            writer.close()
 
     async def answers(self) -> None:
         """Return once it accepts connections; wait as long as that takes."""

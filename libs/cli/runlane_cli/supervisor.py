@@ -65,6 +65,17 @@ class Service:
                 self.kill()
             await self._keeping
 
+    async def restart(self, grace: float = 5.0) -> None:
+        """End its process, which then is started again; return when that has ended."""
+        process = self._process
+        if process is None:
+            return
+        process.terminate()
+        ended = asyncio.ensure_future(process.wait())
+        if (await asyncio.wait({ended}, timeout=grace))[1]:
+            process.kill()
+        await ended
+
     def kill(self) -> None:
         """End it at once and do not start it again."""
         self._stopping.set()
