@@ -13,7 +13,7 @@ from tests.support.engine import Engine
 from tests.support.eventually import eventually
 from tests.support.executions import finished, submit
 
-WORKFLOWS = '''
+WORKFLOWS = """
 from runlane import BaseIntegration, Context, workflow
 
 
@@ -35,7 +35,7 @@ async def traced(context: Context) -> int:
 @workflow(name="broken", description="Fails", execution_mode="async")
 async def broken(context: Context) -> None:
     raise ValueError("no")
-'''
+"""
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import msgspec
 import pytest
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
@@ -135,7 +136,8 @@ async def test_an_event_that_cannot_be_recorded_holds_up_no_other(
     before = counted("runlane_recorder_events_unrecordable_total")
     good = many(40)
     subject = subjects.event("acme", "hello", "bad", "queued")
-    bus.store(*good[:17], Stored(subject, 99, payload, START), *good[17:])
+    later = [msgspec.structs.replace(it, sequence=it.sequence + 1) for it in good[17:]]
+    bus.store(*good[:17], Stored(subject, 18, payload, START), *later)
     with capture_logs() as logged:
         async with recording(bus, store):
             await eventually(lambda: len(bus.acknowledged) == 41)
@@ -144,7 +146,7 @@ async def test_an_event_that_cannot_be_recorded_holds_up_no_other(
     [letter] = bus.buried
     assert letter.subject == "runlane.dead.acme.hello.bad"
     (line,) = [line for line in logged if line["log_level"] == "error"]
-    assert (line["subject"], line["sequence"]) == (subject, 99)
+    assert (line["subject"], line["sequence"]) == (subject, 18)
     assert payload.decode() not in str(line)
 
 
@@ -215,6 +217,16 @@ async def test_what_an_earlier_recorder_left_among_what_it_had_acknowledged_is_r
     async with recording(bus, store):
         await eventually(lambda: 5 in bus.acknowledged)
     assert {sequence for batch in store.batches for sequence in batch} == {1, 2, 3, 4, 5}
+
+
+async def test_what_was_delivered_with_gaps_is_read_in_one_go(bus: MemoryBus, store: TroubledStore) -> None:
+    """Two recorders share the deliveries: to read each gap by itself would take a question for every other event."""
+    bus.shared = True
+    async with recording(bus, store):
+        bus.store(*many(400))
+        await eventually(lambda: len(bus.acknowledged) == 200)
+    assert bus.reads <= 3
+    assert [sequence for batch in store.batches for sequence in batch] == list(range(1, 401))
 
 
 async def test_old_records_are_removed_little_by_little(bus: MemoryBus, store: TroubledStore) -> None:

@@ -241,6 +241,9 @@ class MemoryBus:
         self.buried: list[Message] = []
         self.consumption: MemoryConsumption | None = None
         self._leased = self._taken = leased
+        #: Every other message goes to another consumer.
+        self.shared = False
+        self.reads = 0
 
     def store(self, *messages: Stored) -> None:
         """Store messages and deliver them if somebody wants them."""
@@ -250,9 +253,9 @@ class MemoryBus:
 
     def take(self) -> Stored | None:
         """The next message that was not delivered."""
-        if self._taken >= len(self.messages):
+        if self._taken + self.shared >= len(self.messages):
             return None
-        self._taken += 1
+        self._taken += 1 + self.shared
         return self.messages[self._taken - 1]
 
     async def consume(
@@ -264,6 +267,7 @@ class MemoryBus:
         return self.consumption
 
     async def read(self, stream: str, filter_: str, *, after: int = 0, limit: int = 1000) -> list[Stored]:
+        self.reads += 1
         prefix = filter_.removesuffix(">")
         found = [it for it in self.messages if it.sequence > after and it.subject.startswith(prefix)]
         return found[:limit]

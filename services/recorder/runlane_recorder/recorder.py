@@ -109,11 +109,11 @@ class Recorder:
         await self._fill_gap(lag.delivered + 1)
 
     async def _fill_gap(self, before: int) -> None:
-        """Fold in everything between the last event recorded here and `before`.
+        """Fold in everything between the last event recorded here and `before`, from the stream itself.
 
-        What is missing was sent to somebody who is gone, or to a connection that broke, and comes again when its lease
-        ends; events after it come at once. Readers count on it that an execution whose end is in the store is there as
-        a whole.
+        What was not delivered was sent to another recorder, to somebody who is gone, or to a connection that broke, and
+        comes again when its lease ends; events after it come at once. Readers count on it that an execution whose end
+        is in the store is there as a whole.
         """
         while self._through + 1 < before:
             page = await self._read_on()
@@ -152,16 +152,13 @@ class Recorder:
         if len(self._waiting) < _BATCH:
             self._full.clear()
         now = datetime.now(UTC)
-        self._batch.sort(key=lambda delivery: delivery.sequence)
-        ready: list[Stored] = []
-        for it in self._batch:
-            if it.sequence > self._through + 1:
-                await self._apply(ready)
-                ready = []
-                await self._fill_gap(it.sequence)
-            ready.append(Stored(it.subject, it.sequence, it.payload, now))
-            self._through = max(self._through, it.sequence)
-        await self._apply(ready)
+        events = {it.sequence: Stored(it.subject, it.sequence, it.payload, now) for it in self._batch}
+        new = sorted(sequence for sequence in events if sequence > self._through)
+        if new and new[-1] - self._through > len(new):
+            await self._fill_gap(new[-1] + 1)
+        elif new:
+            await self._apply([events[sequence] for sequence in new])
+            self._through = new[-1]
         for delivery in self._batch:
             delivery.ack()
         self._batch = []
