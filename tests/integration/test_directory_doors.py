@@ -11,13 +11,13 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
-from runlane.adapters.nats.topology import DIRECTORY_STREAM
 from runlane.adapters.sql.store import open_record_store
 from runlane.audit import Audit
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
 from runlane.contracts.messages import Caller
+from runlane.contracts.subjects import DIRECTORY_STREAM
 from runlane.directory import Directory, api_key_key, config_key, org_key
 from runlane.errors import BusUnavailable
 from runlane.sealing import generate_master_key

@@ -20,10 +20,10 @@ def nats_server_binary() -> str:
 
 
 class NatsServer:
-    """One nats-server process with JetStream in `directory`."""
+    """One nats-server process with JetStream in `directory`; under `config`, where everything it says holds."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, config: Path | None = None) -> None:
+        self.directory, self.config = directory, config
         self.port = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -37,8 +37,11 @@ class NatsServer:
         for stale in self.directory.glob("*.ports"):
             stale.unlink()
         log = self.directory / "nats.log"
-        command = [nats_server_binary(), "-a", "127.0.0.1", "-p", str(self.port), "-js"]
-        command += ["-sd", str(self.directory / "store"), "--ports_file_dir", str(self.directory), "-l", str(log)]
+        command = [nats_server_binary(), "--ports_file_dir", str(self.directory), "-l", str(log)]
+        if self.config is None:
+            command += ["-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.directory / "store")]
+        else:
+            command += ["-c", str(self.config)]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:

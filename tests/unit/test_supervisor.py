@@ -13,6 +13,7 @@ import nats
 import pytest
 from nats.errors import Error as NatsError
 
+from runlane.contracts.grants import OPERATOR
 from runlane_cli.brokerwatch import keep_writing
 from runlane_cli.natsserver import NatsServer, find_program, free_port
 from runlane_cli.problems import CommandFailed
@@ -267,7 +268,6 @@ def broker(family: Family, **more: object) -> tuple[NatsServer, Service]:
     server = NatsServer(
         directory=family.directory / 'st "o" re',
         port=free_port(),
-        user="runlane",
         password="a-password",
         **more,  # type: ignore[arg-type]
     )
@@ -287,7 +287,9 @@ def broker(family: Family, **more: object) -> tuple[NatsServer, Service]:
 async def test_a_nats_server_keeps_what_it_stored_when_it_is_started_again(family: Family, durability: str) -> None:
     server, service = broker(family, durability=durability)
     await service.start()
-    client = await nats.connect(server.url, user="runlane", password="a-password", reconnect_time_wait=0.05)
+    client = await nats.connect(
+        server.url, user=OPERATOR, password=server.password_of(OPERATOR), reconnect_time_wait=0.05
+    )
     stream = client.jetstream()
     await stream.add_stream(name="S", subjects=["s"])
     await stream.publish("s", b"kept")
@@ -327,7 +329,7 @@ async def test_a_nats_server_refuses_whoever_lacks_the_password(family: Family) 
 async def test_a_broker_whose_disk_was_full_writes_again(family: Family) -> None:
     server, service = broker(family)
     await service.start()
-    client = await nats.connect(server.url, user="runlane", password="a-password")
+    client = await nats.connect(server.url, user=OPERATOR, password=server.password_of(OPERATOR))
     await client.jetstream().add_stream(name="S", subjects=["s.>"])
 
     async def stored() -> bool:

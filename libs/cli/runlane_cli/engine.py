@@ -14,6 +14,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from runlane.contracts.grants import OPERATOR
 from runlane.settings import Settings
 
 from .brokerwatch import keep_writing
@@ -53,7 +54,6 @@ class Engine:
         self._nats = NatsServer(
             directory=data.nats,
             port=free_port(),
-            user="runlane",
             password=secrets.token_hex(24),
             durability=options.durability,
         )
@@ -84,8 +84,8 @@ class Engine:
         return Settings(
             data_dir=self._data.path,
             nats_url=self._nats.url,
-            nats_user=self._nats.user,
-            nats_password=self._nats.password,
+            nats_user=OPERATOR,
+            nats_password=self._nats.password_of(OPERATOR),
             durability=self._options.durability,
             queue_max_bytes=self._queue_max_bytes(),
         )
@@ -138,7 +138,12 @@ class Engine:
             # -P: a file of the current directory must not be taken for a module of ours or of the standard library.
             command=(sys.executable, "-P", "-m", "runlane_cli.serve", kind),
             log=self._data.log(name),
-            environment={**self._environment, "RUNLANE_HEALTH_PORT": str(port)},
+            environment={
+                **self._environment,
+                "RUNLANE_NATS_USER": kind,
+                "RUNLANE_NATS_PASSWORD": self._nats.password_of(kind),
+                "RUNLANE_HEALTH_PORT": str(port),
+            },
             stop_seconds=self._settings.drain_grace + _LAST_WORDS_SECONDS,
         )
 
@@ -148,8 +153,6 @@ class Engine:
             **os.environ,
             "RUNLANE_DATA_DIR": str(self._data.path),
             "RUNLANE_NATS_URL": self._nats.url,
-            "RUNLANE_NATS_USER": self._nats.user,
-            "RUNLANE_NATS_PASSWORD": self._nats.password,
             "RUNLANE_QUEUE_MAX_BYTES": str(self._queue_max_bytes()),
             "RUNLANE_WORKFLOWS": str(options.workflows.absolute()),
             "RUNLANE_HTTP_HOST": options.host,
@@ -171,8 +174,8 @@ class Engine:
                     url=self._options.url,
                     pid=os.getpid(),
                     nats_url=self._nats.url,
-                    nats_user=self._nats.user,
-                    nats_password=self._nats.password,
+                    nats_user=OPERATOR,
+                    nats_password=self._nats.password_of(OPERATOR),
                     services={service.spec.name: service.pid for service in self.services if service.pid is not None},
                 )
             )

@@ -1,6 +1,8 @@
 """The embedded nats-server: where its program is, how it is configured, when it answers. Used by `engine`."""
 
 import asyncio
+import hmac
+import json
 import os
 import shutil
 import socket
@@ -11,10 +13,14 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from runlane.contracts.grants import users
+
 from .problems import CommandFailed
 
 _POLL_SECONDS = 0.01
 _HEALTH_SECONDS = 2.0
+#: Who may ask how the server is, and nothing else of ours.
+_OBSERVER = "observer"
 
 
 class _State(Struct):
@@ -28,11 +34,10 @@ class _Health(Struct):
 
 
 class NatsServer(Struct, frozen=True, kw_only=True):
-    """One server on loopback, open only to whoever has the password."""
+    """One server on loopback. Each service has a user of its own that may do what it needs (`grants`)."""
 
     directory: Path
     port: int
-    user: str
     password: str
     durability: Literal["fsync", "buffered"] = "buffered"
 
@@ -49,18 +54,17 @@ server_name: runlane
 listen: "127.0.0.1:{self.port}"
 max_payload: 1MB
 logtime_utc: true
-authorization {{ users: [ {{ user: {self.user}, password: "{self.password}" }} ] }}
-accounts {{ $SYS {{ users: [ {{ user: {self._observer}, password: "{self.password}" }} ] }} }}
+authorization {{ users: {users(lambda user: json.dumps(self.password_of(user)))} }}
+accounts {{ $SYS {{ users: [ {{ user: {_OBSERVER}, password: "{self.password_of(_OBSERVER)}" }} ] }} }}
 jetstream {{
   store_dir: {_quoted(self.directory)}
   {sync}
 }}
 """
 
-    @property
-    def _observer(self) -> str:
-        """Who may ask how the server is, and nothing else of ours."""
-        return f"{self.user}-observer"
+    def password_of(self, user: str) -> str:
+        """Each user's own, so that no service can pass for another."""
+        return hmac.new(self.password.encode(), user.encode(), "sha256").hexdigest()
 
     async def write_problem(self) -> str | None:
         """Why a stream takes nothing more, if the server says so; None when all is well and when it says nothing."""
@@ -76,7 +80,8 @@ jetstream {{
         """One request in NATS's own protocol: a client library would have to be loaded for it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         try:
-            login = {"user": self._observer, "pass": self.password, "verbose": False, "pedantic": False, "lang": "py"}
+            password = self.password_of(_OBSERVER)
+            login = {"user": _OBSERVER, "pass": password, "verbose": False, "pedantic": False, "lang": "py"}
             writer.write(b"CONNECT %s\r\nSUB health 1\r\n" % msgspec.json.encode(login))
             writer.write(b"PUB $SYS.REQ.SERVER.PING.HEALTHZ health 0\r\n\r\n")
             while not (line := await reader.readuntil(b"\r\n")).startswith(b"MSG "):

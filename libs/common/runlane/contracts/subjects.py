@@ -12,6 +12,9 @@ DELAYED = "DELAYED"
 EVENTS = "EVENTS"
 DEAD = "DEAD"
 DIRECTORY = "DIRECTORY"
+#: The stream behind the directory is a key-value bucket that other NATS clients can read as such.
+DIRECTORY_STREAM = f"KV_{DIRECTORY}"
+DIRECTORY_PREFIX = f"$KV.{DIRECTORY}."
 
 REQUEST_SUBJECTS = ("runlane.request.>",)
 # A stream of its own: nats-server refuses message schedules on a stream that discards new messages, as REQUESTS must.

@@ -1,6 +1,7 @@
 """`ports.Bus` over one NATS connection."""
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,8 @@ from runlane.ports import ConsumerLag, Delivery, Message, Stored
 
 _API_SECONDS = 5.0
 _API_ATTEMPTS = 4
+#: Error codes of nats-server: no such stream, no such consumer.
+_NOT_THERE = frozenset({10059, 10014})
 
 # A consumer of one process; the server forgets it some minutes after that process is gone.
 _EPHEMERAL: dict[str, Any] = {
@@ -144,7 +147,11 @@ class NatsBus:
 
         async def ensure() -> str:
             nonlocal pending
-            info = await self.api(f"CONSUMER.CREATE.{stream}", {"stream_name": stream, "config": config()})
+            # Named, and with its filter in the subject: so a server can tell who may read what.
+            name, wanted = secrets.token_hex(8), config()
+            tail = f"{stream}.{name}.{wanted['filter_subject']}"
+            body = {"stream_name": stream, "config": {"name": name, **wanted}}
+            info = await self.api(f"CONSUMER.CREATE.{tail}", body)
             pending = info["num_pending"]
             return str(info["name"])
 
@@ -154,17 +161,31 @@ class NatsBus:
 
     async def api(self, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
         """A JetStream API request; raises `BusUnavailable` with the server's words when it is refused."""
+        return _accepted(subject, await self._request(subject, body))
+
+    async def ask(self, subject: str) -> dict[str, Any] | None:
+        """What JetStream says of a stream or a consumer; None where there is no such thing. Raises as `api` does."""
+        document = await self._request(subject, None)
+        absent = document.get("error", {}).get("err_code") in _NOT_THERE
+        return None if absent else _accepted(subject, document)
+
+    async def _request(self, subject: str, body: dict[str, Any] | None) -> dict[str, Any]:
         payload = b"" if body is None else msgspec.json.encode(body)
         for attempt in range(_API_ATTEMPTS):
             try:
                 answer = await self.connection.client.request(f"$JS.API.{subject}", payload, timeout=_API_SECONDS)
             except (nats.errors.Error, TimeoutError):
                 if attempt == _API_ATTEMPTS - 1:
-                    raise BusUnavailable(f"JetStream did not answer {subject}.") from None
+                    reason = "is it there, and may this NATS user ask for that?"
+                    raise BusUnavailable(f"JetStream did not answer {subject}: {reason}") from None
                 await asyncio.sleep(0.25 * 2**attempt)  # no leader yet, or just restarted
                 continue
             document: dict[str, Any] = msgspec.json.decode(answer.data)
-            if "error" in document:
-                raise BusUnavailable(f"JetStream refused {subject}: {document['error'].get('description')}.")
             return document
         raise AssertionError("unreachable")
+
+
+def _accepted(subject: str, document: dict[str, Any]) -> dict[str, Any]:
+    if "error" in document:
+        raise BusUnavailable(f"JetStream refused {subject}: {document['error'].get('description')}.")
+    return document

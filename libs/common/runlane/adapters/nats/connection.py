@@ -164,6 +164,8 @@ async def _connect(client: Client, settings: Settings, name: str, within: float,
         name=name,
         user=settings.nats_user,
         password=settings.nats_password,
+        # Of its own, so that a server can keep one user from reading the answers to another.
+        inbox_prefix=b"_INBOX" if settings.nats_user is None else f"_INBOX.{settings.nats_user}".encode(),
         error_cb=failed,
         **callbacks,
         max_reconnect_attempts=-1,

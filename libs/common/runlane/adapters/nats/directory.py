@@ -7,7 +7,7 @@ from typing import Any
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.puller import NatsDelivery
-from runlane.adapters.nats.topology import DIRECTORY_PREFIX, DIRECTORY_STREAM
+from runlane.contracts.subjects import DIRECTORY_PREFIX, DIRECTORY_STREAM
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Stored
 
@@ -64,9 +64,10 @@ class NatsDirectoryStore:
                 loaded.set_result(None)
 
         def config() -> dict[str, Any]:
+            everything = {"filter_subject": f"{DIRECTORY_PREFIX}>"}
             if seen:
-                return {"deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1}
-            return {"deliver_policy": "last_per_subject", "filter_subject": f"{DIRECTORY_PREFIX}>"}
+                return {**everything, "deliver_policy": "by_start_sequence", "opt_start_seq": seen + 1}
+            return {**everything, "deliver_policy": "last_per_subject"}
 
         if await self._bus.follow(DIRECTORY_STREAM, config, heard):
             await loaded

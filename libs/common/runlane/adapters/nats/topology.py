@@ -6,9 +6,12 @@ from typing import TYPE_CHECKING, Any
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
 from runlane.settings import Settings
+from runlane.telemetry import logger
 
 if TYPE_CHECKING:
     from runlane.adapters.nats.bus import NatsBus
+
+_log = logger(__name__)
 
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
@@ -18,10 +21,6 @@ _DUPLICATE_WINDOW = 120 * _SECOND
 
 #: How long an executor may be silent about a message before another takes it over; it speaks every 1.5 s.
 LEASE_SECONDS = 5.0
-
-#: The stream behind the directory is a key-value bucket that other NATS clients can read as such.
-DIRECTORY_STREAM = f"KV_{subjects.DIRECTORY}"
-DIRECTORY_PREFIX = f"$KV.{subjects.DIRECTORY}."
 
 
 def _streams(settings: Settings) -> list[dict[str, Any]]:
@@ -65,8 +64,8 @@ def _streams(settings: Settings) -> list[dict[str, Any]]:
         },
         common
         | {
-            "name": DIRECTORY_STREAM,
-            "subjects": [f"{DIRECTORY_PREFIX}>"],
+            "name": subjects.DIRECTORY_STREAM,
+            "subjects": [f"{subjects.DIRECTORY_PREFIX}>"],
             "retention": "limits",
             "discard": "new",
             "max_msgs_per_subject": 5,
@@ -97,7 +96,10 @@ def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
 
 
 async def ensure_topology(bus: "NatsBus", settings: Settings) -> None:
-    """Create what is missing and bring what differs up to date. Safe to run in many processes at once."""
+    """Create what is missing and bring what differs up to date. Safe to run in many processes at once.
+
+    Looks first: a service whose NATS user may not shape streams finds them as `runlane migrate` made them.
+    """
     for stream in _streams(settings):
         await _ensure_stream(bus, stream)
     for name, consumer in _CONSUMERS:
@@ -106,19 +108,41 @@ async def ensure_topology(bus: "NatsBus", settings: Settings) -> None:
 
 async def _ensure_stream(bus: "NatsBus", config: dict[str, Any]) -> None:
     name = config["name"]
-    try:
+    there = await _config_of(bus, f"STREAM.INFO.{name}")
+    if there is None:
         await bus.api(f"STREAM.CREATE.{name}", config)
-    except BusUnavailable:
-        # It exists with another configuration (an earlier version, another retention): change it.
+    elif not _agrees(there, config):
+        await _update_stream(bus, name, config)
+
+
+async def _update_stream(bus: "NatsBus", name: str, config: dict[str, Any]) -> None:
+    try:
         await bus.api(f"STREAM.UPDATE.{name}", config)
+    except BusUnavailable as problem:
+        # Where too little storage is left, for one. What is there must be worked off all the same.
+        _log.error("a stream stays as it is", stream=name, reason=problem.message)
 
 
 async def ensure_consumer(bus: "NatsBus", stream: str, consumer: str) -> None:
-    """Create a durable consumer where it is missing."""
+    """Create a durable consumer where it is missing, and bring it up to date."""
     config = consumer_config(stream, consumer)
+    there = await _config_of(bus, f"CONSUMER.INFO.{stream}.{consumer}")
+    if there is not None and _agrees(there, config):
+        return
     filtered = config.get("filter_subject")
     tail = f"{stream}.{consumer}.{filtered}" if filtered else f"{stream}.{consumer}"
     await bus.api(f"CONSUMER.CREATE.{tail}", {"stream_name": stream, "config": config})
+
+
+async def _config_of(bus: "NatsBus", question: str) -> dict[str, Any] | None:
+    found = await bus.ask(question)
+    config: dict[str, Any] | None = None if found is None else found["config"]
+    return config
+
+
+def _agrees(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether everything that is wanted is so. The server leaves out what is off, and adds what it assumes."""
+    return all((there.get(name) or None) == (value or None) for name, value in wanted.items())
 
 
 async def start_afresh(bus: "NatsBus", settings: Settings) -> None:
