@@ -11,6 +11,7 @@ from .approvals_commands import approvals, approve, reject, send_event
 from .audit_command import audit
 from .datadir import DEFAULT
 from .dead_commands import dead, drain, executors
+from .deploy_commands import deploy_secrets, migrate
 from .directory_commands import config, orgs, secrets
 from .executions_commands import executions
 from .forms_commands import forms
@@ -44,6 +45,8 @@ app.command()(approve)
 app.command()(reject)
 executions.command("send-event")(send_event)
 app.add_typer(webhooks, name="webhooks")
+app.command()(migrate)
+app.command("deploy-secrets")(deploy_secrets)
 
 
 def main() -> None:

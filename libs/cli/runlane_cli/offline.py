@@ -48,6 +48,19 @@ async def bootstrap(settings: Settings, credentials: Credentials) -> None:
                 await store.put(key, msgspec.json.encode(entry))
 
 
+async def prepare(settings: Settings, admin_key: str | None) -> None:
+    """Bring streams and record store up to date; enter the key where none was ever entered. Raises `BusUnavailable`,
+    `StoreUnavailable`, `ConfigurationError`."""
+    async with open_record_store(settings.record_store_url, migrate=True), open_bus(settings, "migrate") as bus:
+        if admin_key is not None:
+            seen: set[str] = set()
+            store = NatsDirectoryStore(bus)
+            await store.watch(lambda key, value, revision: seen.add(key))
+            entry = _api_key(admin_key, "admin", None, ["*"])
+            if not any(key.startswith(api_key_key("")) for key in seen):
+                await store.put(api_key_key(entry.id), msgspec.json.encode(entry))
+
+
 class RotationReport(Struct, frozen=True):
     """What a rotation did: entries sealed anew, keys of entries that nothing opens, why an old key must stay."""
 

@@ -13,6 +13,8 @@ from runlane.errors import ConfigurationError
 from runlane.sealing import KeyFile, Sealer, parse_master_keys
 
 _PREFIX = "RUNLANE_"
+#: These may be in a file that `RUNLANE_…_FILE` names, as container engines hand over secrets.
+_FROM_FILES = ("nats_password", "database_url", "redis_url")
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -105,16 +107,31 @@ class Settings(Struct, frozen=True, kw_only=True):
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment; raises `ConfigurationError` naming the variable that cannot be read.
 
-    An empty variable counts as unset. Unknown `RUNLANE_…` variables are left alone: tools of ours have their own.
+    An empty variable counts as unset. What holds a password may be in a file instead: `RUNLANE_NATS_PASSWORD_FILE`,
+    `RUNLANE_DATABASE_URL_FILE`, `RUNLANE_REDIS_URL_FILE`. Unknown `RUNLANE_…` variables are left alone: tools of ours
+    have their own.
     """
     source = os.environ if environ is None else environ
     names = {field.name for field in msgspec.structs.fields(Settings)}
     given = {name: source[_PREFIX + name.upper()] for name in names if source.get(_PREFIX + name.upper())}
+    given = _from_files(source) | given
     values: dict[str, object] = {}
     for field in msgspec.structs.fields(Settings):
         if field.name in given:
             values[field.name] = _read(field.name, given[field.name], field.type)
     return Settings(**values)  # type: ignore[arg-type]  # each value was converted to its field's type above
+
+
+def _from_files(source: Mapping[str, str]) -> dict[str, str]:
+    found = {}
+    for name in _FROM_FILES:
+        variable = f"{_PREFIX}{name.upper()}_FILE"
+        if source.get(variable):
+            try:
+                found[name] = Path(source[variable]).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as problem:
+                raise ConfigurationError(f"{variable} cannot be read: {problem}.", variable) from None
+    return found
 
 
 def _read(name: str, text: str, type_: object) -> object:

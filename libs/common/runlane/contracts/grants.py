@@ -1,6 +1,6 @@
 """What each service may do on NATS, and no more: the users of a nats-server configuration.
 
-Used by `runlane up` for its own server and by `runlane nats-users` for everybody else's. A gateway can forge no result,
+Used by `runlane up` for its own server and by `runlane deploy-secrets` for a cluster's. A gateway can forge no result,
 an executor queues no work and deletes no stream, and nobody reads the answers to another.
 """
 
@@ -153,7 +153,7 @@ def grant(service: str) -> Grant:
 
 def users(password: Callable[[str], str]) -> str:
     """The `users` of a nats-server configuration, an operator among them who may do everything. `password` gives each
-    user's, quoted or as the `$VARIABLE` that holds it."""
+    user's, quoted."""
     lines = [f"{{ user: {OPERATOR}, password: {password(OPERATOR)} }}"]
     for service in SERVICES:
         allowed = grant(service)
