@@ -32,8 +32,9 @@ from runlane.contracts.messages import (
     Trigger,
     encode,
 )
-from runlane.ports import Message
+from runlane.ports import ConsumerLag, Message
 from runlane_executor.intake import Intake
+from runlane_recorder.remains import clear_remains
 from runlane_recorder.sweeper import Sweeper
 from tests.support.eventually import eventually
 from tests.support.executions import notes
@@ -208,3 +209,24 @@ async def test_what_was_queued_a_moment_ago_is_left_alone(lost: Lost) -> None:
     )
     await lost.store_event(request, event, "queued")
     assert await lost.sweep() == 0
+
+
+class Forgetful(NatsBus):
+    """As nats-server may be after it was killed: what was acknowledged up to `floor` is still there."""
+
+    floor = 0
+
+    async def lag(self, stream: str, consumer: str) -> ConsumerLag:
+        return msgspec.structs.replace(await super().lag(stream, consumer), floor=self.floor)
+
+
+async def test_what_the_broker_acknowledged_and_kept_is_removed_from_the_queue(bus: NatsBus) -> None:
+    for number in (1, 2, 3):
+        subject = subjects.request("0", "acme", "kept")
+        await bus.publish(Message(subject=subject, payload=b"{}", id=f"kept-{number}"))
+    stored = await bus.read(subjects.REQUESTS, subjects.ALL_REQUESTS)
+    forgetful = Forgetful(bus.connection)
+    assert await clear_remains(forgetful) == 0
+    forgetful.floor = stored[1].sequence
+    assert await clear_remains(forgetful) == 2
+    assert await bus.read(subjects.REQUESTS, subjects.ALL_REQUESTS) == stored[2:]

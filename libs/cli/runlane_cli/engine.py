@@ -25,7 +25,9 @@ from .supervisor import RestartPauses, Service, Tell, start_together, stop_toget
 
 _NATS_STOP_SECONDS = 10.0
 _LAST_WORDS_SECONDS = 5.0  # for a service to close what it has open, after its drain
-_QUEUE_SHARE = 4  # of the free disk; JetStream refuses a stream that reserves more than there is
+_STORE_SHARE = 0.75  # of the disk, as far as it is not taken by others
+_LEAST_STORE = 1024**3  # even where there is no room: it may be made, and the disk itself is the limit until then
+_QUEUE_SHARE = 4  # of that; JetStream refuses a stream that reserves more than there is
 
 
 class EngineOptions(Struct, frozen=True, kw_only=True):
@@ -51,7 +53,9 @@ class Engine:
 
     def __init__(self, options: EngineOptions, settings: Settings, data: DataDirectory, tell: Tell) -> None:
         self._options, self._settings, self._data = options, settings, data
+        self._store_bytes = _store_bytes(data.nats)
         self._nats = NatsServer(
+            max_bytes=self._store_bytes,
             directory=data.nats,
             port=free_port(),
             password=secrets.token_hex(24),
@@ -164,8 +168,7 @@ class Engine:
         }
 
     def _queue_max_bytes(self) -> int:
-        free = shutil.disk_usage(self._data.path).free
-        return min(self._settings.queue_max_bytes, free // _QUEUE_SHARE)
+        return min(self._settings.queue_max_bytes, self._store_bytes // _QUEUE_SHARE)
 
     def _write_state(self) -> None:
         if self._running:
@@ -179,3 +182,9 @@ class Engine:
                     services={service.spec.name: service.pid for service in self.services if service.pid is not None},
                 )
             )
+
+
+def _store_bytes(directory: Path) -> int:
+    """What the streams may take: a share of what is free and of what they have already."""
+    taken = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file())
+    return max(_LEAST_STORE, int(_STORE_SHARE * (taken + shutil.disk_usage(directory).free)))

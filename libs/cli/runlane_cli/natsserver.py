@@ -34,12 +34,17 @@ class _Health(Struct):
 
 
 class NatsServer(Struct, frozen=True, kw_only=True):
-    """One server on loopback. Each service has a user of its own that may do what it needs (`grants`)."""
+    """One server on loopback. Each service has a user of its own that may do what it needs (`grants`).
+
+    `max_bytes`: what its streams may take on disk. Without it the server takes three quarters of what is free when it
+    starts: started again while the disk is full, that is nothing, and stays so.
+    """
 
     directory: Path
     port: int
     password: str
     durability: Literal["fsync", "buffered"] = "buffered"
+    max_bytes: int | None = None
 
     @property
     def url(self) -> str:
@@ -48,6 +53,7 @@ class NatsServer(Struct, frozen=True, kw_only=True):
     def config(self) -> str:
         """The configuration file; it holds the password."""
         sync = "sync_interval: always" if self.durability == "fsync" else ""
+        limit = "" if self.max_bytes is None else f"max_file_store: {self.max_bytes}"
         return f"""\
 # Written by `runlane up` at each start.
 server_name: runlane
@@ -59,6 +65,7 @@ accounts {{ $SYS {{ users: [ {{ user: {_OBSERVER}, password: "{self.password_of(
 jetstream {{
   store_dir: {_quoted(self.directory)}
   {sync}
+  {limit}
 }}
 """
 

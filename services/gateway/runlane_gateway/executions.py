@@ -130,16 +130,16 @@ class ExecutionDoors:
         """Run it again, as a new execution with the same parameters. 409 while it has not ended."""
         parts, headers, principal = self._parts, headers_of(request.scope), principal_of(request.scope)
         principal.require(MANAGE_EXECUTIONS)
-        org, record = await self._known(request, id)
+        org, record = await self._known(request, id, certain=True)
         key, preference = read_idempotency_key(headers), read_preference(headers, parts.settings.sync_wait)
         new = new_execution_id() if key is None else repeatable_execution_id("retry", org, record.execution_id, key)
         call = call_again(request, parts, record, new, preference=preference, repeatable=key is not None)
         async with audit_of(request, parts).record("retry", _target(org, record)):
             return await parts.calls.start(call)
 
-    async def _known(self, request: Request, execution_id: str) -> tuple[str, Record]:
+    async def _known(self, request: Request, execution_id: str, *, certain: bool = False) -> tuple[str, Record]:
         org = organisation(request.scope, self._parts.directory)
-        return org, await self._parts.records.get(org, known_form(execution_id))
+        return org, await self._parts.records.get(org, known_form(execution_id), certain=certain)
 
 
 def aware(moment: datetime) -> datetime:

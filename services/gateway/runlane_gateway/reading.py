@@ -35,8 +35,12 @@ class Records:
         self._leaving = False
         self._asking_floor: asyncio.Task[BusUnavailable | None] | None = None
 
-    async def get(self, org: str, execution_id: str) -> Record:
-        """The record as of now. Raises `NotFound`; `StoreUnavailable` or `BusUnavailable` where that cannot be told."""
+    async def get(self, org: str, execution_id: str, *, certain: bool = False) -> Record:
+        """The record as of now. Raises `NotFound`; `StoreUnavailable` or `BusUnavailable` where nothing is known of it.
+
+        While the broker is away, the record of what has not finished is as old as the store; where it has to be
+        `certain`, that is `BusUnavailable` too.
+        """
         if not self._floor_is_recent():
             # What has finished stays as it is, whatever the broker would say, and even when it says nothing.
             record, no_store = await self._stored(org, execution_id)
@@ -52,7 +56,7 @@ class Records:
                 record = await self._overlay(org, execution_id, record, 0 if no_store else floor)
             except BusUnavailable as problem:
                 no_bus = problem
-        if record is not None:
+        if record is not None and (no_bus is None or not certain):
             return record
         if no_store is not None or no_bus is not None:
             raise no_store or no_bus or NotFound()

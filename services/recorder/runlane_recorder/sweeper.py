@@ -35,6 +35,7 @@ from runlane.redaction import masked_names
 from runlane.telemetry import logger
 
 from .metrics import STUCK, SWEPT
+from .remains import QUEUES, clear_remains
 
 _log = logger(__name__)
 
@@ -42,7 +43,6 @@ _UNFINISHED: tuple[Status, ...] = ("Scheduled", "Queued", "PendingApproval", "Ru
 _PAGE = 200
 #: Of a queue, so many messages are looked through; where there are more, what is queued is not lost but waits.
 _QUEUE_PAGE, _MOST_QUEUED = 250, 5_000
-_QUEUES = ((subjects.REQUESTS, subjects.REQUEST_SUBJECTS[0]), (subjects.DELAYED, subjects.ALL_DUE))
 
 Place = tuple[str, str]
 
@@ -74,6 +74,7 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Look at every unfinished execution that should have moved on; returns how many were put on the queue."""
+        await clear_remains(self._bus)
         before = self._clock.now() - timedelta(seconds=self._pace.patience)
         queued: dict[Place, frozenset[str] | None] = {}
         swept = overdue = 0
@@ -116,7 +117,7 @@ class Sweeper:
     async def _is_leased(self, request: str) -> bool:
         """Whether the message is there still whose lease the run holds: then the broker sees to it that it goes on."""
         stream, _, sequence = request.partition(":")
-        filters = dict(_QUEUES)
+        filters = dict(QUEUES)
         if stream not in filters or not sequence.isdigit():
             return False
         found = await self._bus.read(stream, filters[stream], after=int(sequence) - 1, limit=1)

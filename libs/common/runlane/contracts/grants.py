@@ -128,6 +128,8 @@ def _recorder() -> Grant:
     return Grant(
         publish=[
             *_work_off(subjects.EVENTS, subjects.RECORDER),
+            f"$JS.API.STREAM.MSG.DELETE.{subjects.REQUESTS}",
+            f"$JS.API.STREAM.MSG.DELETE.{subjects.DELAYED}",
             *subjects.REQUEST_SUBJECTS,
             "runlane.delayed.>",
             "runlane.dead.>",

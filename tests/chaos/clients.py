@@ -1,0 +1,181 @@
+"""The clients of a chaos run: each operation of the plan, and in the history what was asked and what was answered."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import time
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import msgspec
+
+from tests.chaos.history import History
+from tests.chaos.plan import Operation
+
+WEBHOOK_KEY = b"thirty-two-bytes-of-a-chaos-key."
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(WEBHOOK_KEY).decode()
+_ENDED = ("Success", "Failed", "Cancelled")
+#: So long a client goes on with what must be answered one day.
+_PATIENCE = 150.0
+
+
+class Clients:
+    """All clients of one gateway. `began`: the monotonic time of the plan's beginning."""
+
+    def __init__(self, asker: httpx.AsyncClient, boss: httpx.AsyncClient, history: History, began: float) -> None:
+        self._asker, self._boss, self._history, self._began = asker, boss, history, began
+
+    async def run(self, operations: list[Operation]) -> None:
+        await asyncio.gather(*(self._one(operation) for operation in operations))
+
+    async def _one(self, operation: Operation) -> None:
+        await asyncio.sleep(max(0.0, self._began + operation.at - time.monotonic()))
+        if operation.kind == "webhook":
+            await self._deliver(operation)
+            return
+        execution = await self._submit(operation)
+        if execution is None:
+            return
+        await self._follow(operation, execution)
+        if operation.watched:
+            await self._watch(operation, execution)
+        if operation.kind == "retry":
+            await self._retry(operation, execution)
+
+    # --- asking ------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, operation: Operation) -> str | None:
+        workflow, parameters, query = _call(operation)
+        key = f"op-{operation.op}" if operation.keyed else None
+        headers = {"Idempotency-Key": key} if key else {}
+        note = {"op": operation.op, "did": "submit", "kind": operation.kind, "key": key}
+        self._history.note(**(note | {"did": "ask"}))
+        url = f"/workflows/{workflow}"
+        answer = await self._ask(
+            self._asker, "POST", url, note, keyed=operation.keyed, json=parameters, headers=headers, params=query
+        )
+        return None if answer is None else answer.get("executionId")
+
+    async def _follow(self, operation: Operation, execution: str) -> None:
+        """What a client does with what it started."""
+        note = {"op": operation.op, "id": execution}
+        match operation.kind:
+            case "cancel":
+                await asyncio.sleep(operation.pause)
+                url = f"/executions/{execution}/cancel"
+                await self._ask(self._asker, "POST", url, note | {"did": "cancel"}, keyed=True)
+            case "approval":
+                await asyncio.sleep(operation.pause)
+                verb = "reject" if operation.number % 4 == 0 else "approve"
+                url = f"/executions/{execution}/{verb}"
+                await self._ask(self._boss, "POST", url, note | {"did": verb}, keyed=True)
+            case "event":
+                await asyncio.sleep(operation.pause)
+                url, headers = f"/executions/{execution}/events/paid", {"Idempotency-Key": f"paid-{operation.op}"}
+                body = {"amount": operation.number}
+                said = note | {"did": "event"}
+                await self._ask(self._asker, "POST", url, said, keyed=True, json=body, headers=headers)
+
+    async def _retry(self, operation: Operation, execution: str) -> None:
+        note = {"op": operation.op, "did": "retry", "of": execution}
+        headers = {"Idempotency-Key": f"again-{operation.op}", "Prefer": "respond-async"}
+        await self._ask(self._asker, "POST", f"/executions/{execution}/retry", note, keyed=True, headers=headers)
+
+    async def _deliver(self, operation: Operation) -> None:
+        """A webhook, sent again until it is answered, and once more by its sender at times."""
+        body = msgspec.json.encode({"op": operation.op})
+        id_, stamp = f"msg_{operation.op}", str(int(time.time()))
+        digest = hmac.digest(WEBHOOK_KEY, f"{id_}.{stamp}.".encode() + body, hashlib.sha256)
+        headers = {
+            "webhook-id": id_,
+            "webhook-timestamp": stamp,
+            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+            "Content-Type": "application/json",
+        }
+        note = {"op": operation.op, "kind": "webhook", "key": id_}
+        self._history.note(did="ask", **note)
+        for _ in range(1 + operation.number % 2):
+            said = note | {"did": "submit"}
+            await self._ask(
+                self._asker, "POST", "/webhooks/demo/chaos_hook", said, keyed=True, content=body, headers=headers
+            )
+
+    async def _ask(
+        self, client: httpx.AsyncClient, method: str, url: str, note: dict[str, Any], *, keyed: bool, **request: Any
+    ) -> dict[str, Any] | None:
+        """The answer; None when there is none. With `keyed`, asked again until there is one."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            status, answer, problem = 0, {}, None
+            try:
+                response = await client.request(method, url, **request)
+                status, answer = response.status_code, response.json()
+            except (httpx.TransportError, ValueError) as failed:
+                problem = type(failed).__name__
+            seen = {"status": status, "id": answer.get("executionId"), "problem": problem, "error": answer.get("error")}
+            if status >= 400:
+                seen["message"] = answer.get("message")
+            if answer.get("executionId") and status != 409:
+                seen |= _outcome(answer)
+            self._history.note(**(seen | {key: value for key, value in note.items() if value is not None}))
+            if status not in (0, 503):
+                return answer
+            if not keyed or time.monotonic() > deadline:
+                return None
+            await asyncio.sleep(0.3)
+
+    # --- seeing ------------------------------------------------------------------------------------------------------
+
+    async def _watch(self, operation: Operation, execution: str) -> None:
+        """Read it until it has ended, and write down how."""
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(httpx.TransportError, ValueError):
+                response = await self._asker.get(f"/executions/{execution}", params={"wait": 20})
+                shown = response.json()
+                if response.status_code in (200, 404):
+                    seen = {"status": response.status_code, **_outcome(shown)}
+                    self._history.note(op=operation.op, did="read", id=execution, **seen)
+                # A refusal looks like a failed execution, but for its status.
+                if response.status_code == 200 and shown.get("status") in _ENDED:
+                    return
+            await asyncio.sleep(0.5)
+
+
+def result_digest(result: Any) -> str:
+    """What results are compared by."""
+    return hashlib.sha256(msgspec.json.encode(result, order="sorted")).hexdigest()[:16]
+
+
+def _outcome(answer: dict[str, Any]) -> dict[str, Any]:
+    """How an execution stands according to an answer, and a digest of its result."""
+    state = answer.get("status")
+    found: dict[str, Any] = {"state": state} if isinstance(state, str) else {}
+    if state == "Success":
+        found["result"] = result_digest(answer.get("result"))
+    return found
+
+
+def _call(operation: Operation) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Workflow, parameters and query of an operation."""
+    op, number = operation.op, operation.number
+    parameters: dict[str, Any] = {"op": op}
+    query: dict[str, Any] = {}
+    workflow = f"chaos_{operation.kind}"
+    match operation.kind:
+        case "plain" | "sync":
+            parameters["value"] = number
+            if operation.kind == "plain" and number % 10 == 0:
+                query["delaySeconds"] = 1 + number % 3
+        case "steps":
+            parameters["pause"] = (0.0, 0.02, 0.2, 1.2)[number % 4]
+        case "flaky":
+            parameters["fails"] = number % 5
+        case "cancel" | "retry":
+            workflow = "chaos_slow"
+            parameters["seconds"] = (0.2, 1.0, 3.0)[number % 3]
+        case "big":
+            parameters |= {"blob": "b" * (number % 300_000), "size": number}
+    return workflow, parameters, query

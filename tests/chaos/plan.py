@@ -1,0 +1,113 @@
+"""Seed → plan: each operation of the clients and each fault with its moment. Pure, so a seed repeats its plan."""
+
+import random
+from collections.abc import Callable
+
+from msgspec import Struct
+
+#: What is killed and stopped. `child` is any process that runs authors' code.
+PROCESSES = ("executor-1", "executor-2", "child", "gateway", "recorder", "scheduler-1", "scheduler-2", "nats-server")
+#: Whose connection to nats-server goes through a proxy of its own.
+LINKS = ("executor-1", "executor-2", "gateway", "recorder", "scheduler-1", "scheduler-2")
+
+#: Kind of work → its share. Cron needs no client.
+SHARES = {
+    "plain": 28,
+    "sync": 22,
+    "steps": 14,
+    "flaky": 6,
+    "cancel": 10,
+    "retry": 3,
+    "doze": 4,
+    "approval": 4,
+    "event": 4,
+    "big": 2,
+    "webhook": 2.5,
+    "poison": 0.5,
+}
+
+
+class Operation(Struct, frozen=True):
+    """One piece of a client's work, `at` seconds after the start.
+
+    `keyed`: it is repeated under its Idempotency-Key until it is answered. `pause` and `number` are what its kind makes
+    of them. `watched`: the client waits for the end and writes down what it saw.
+    """
+
+    op: int
+    at: float
+    kind: str
+    keyed: bool
+    watched: bool
+    pause: float
+    number: int
+
+
+class Fault(Struct, frozen=True):
+    """Something bad, `at` seconds after the start, for so many `seconds`."""
+
+    at: float
+    kind: str
+    target: str
+    seconds: float
+
+
+class Plan(Struct, frozen=True):
+    seed: int
+    seconds: float
+    operations: list[Operation]
+    faults: list[Fault]
+
+
+#: Kind of fault → its targets and how long it lasts. A lease ends after 5 s: executors are stopped for longer at times.
+FAULTS: dict[str, tuple[tuple[str, ...], Callable[[random.Random], float]]] = {
+    "kill": (PROCESSES, lambda dice: 0.0),
+    "stop": (PROCESSES, lambda dice: dice.choice([0.5, 2.0, 4.0, 7.0])),
+    "cut": (LINKS, lambda dice: 0.0),
+    "delay": (LINKS, lambda dice: dice.uniform(1, 4)),
+    "blackhole": (LINKS, lambda dice: dice.choice([1.0, 3.0, 7.0])),
+    "drop answers": (LINKS, lambda dice: dice.choice([0.3, 1.0, 3.0])),
+    "lock": (("database",), lambda dice: dice.uniform(1, 7)),
+    "full": (("disk",), lambda dice: dice.uniform(1, 4)),
+}
+_STOPPED_AT_MOST = {"nats-server": 4.0, "child": 4.0}
+
+
+def make_plan(seed: int, executions: int, faults: int, seconds: float, kinds: tuple[str, ...] = ()) -> Plan:
+    """The plan of a seed. `kinds` leaves only such work in it."""
+    dice = random.Random(f"{seed}/{executions}/{faults}/{seconds}/{kinds}")
+    shares = {kind: share for kind, share in SHARES.items() if not kinds or kind in kinds}
+    chosen = dice.choices(list(shares), list(shares.values()), k=executions)
+    moments = sorted(dice.uniform(0, seconds) for _ in chosen)
+    operations = [_operation(dice, op, at, kind) for op, (at, kind) in enumerate(zip(moments, chosen, strict=True))]
+    return Plan(seed, seconds, operations, _faults(dice, faults, seconds))
+
+
+def _operation(dice: random.Random, op: int, at: float, kind: str) -> Operation:
+    return Operation(
+        op=op,
+        at=round(at, 3),
+        kind=kind,
+        keyed=kind in ("approval", "event", "retry") or dice.random() < 0.85,
+        watched=kind in ("sync", "retry") or dice.random() < 0.25,
+        pause=round(dice.choice([0.0, 0.02, 0.2, dice.uniform(0, 2.5)]), 3),
+        number=dice.randrange(1_000_000),
+    )
+
+
+def _faults(dice: random.Random, count: int, seconds: float) -> list[Fault]:
+    """As many as asked for: every kind on every target first, in any order, then any of them."""
+    every = [(kind, target) for kind, (targets, _) in FAULTS.items() for target in targets]
+    deck: list[tuple[str, str]] = []
+    while len(deck) < count:
+        dice.shuffle(every)
+        deck += every
+    moments = sorted(dice.uniform(0.04, 0.93) * seconds for _ in range(count))
+    return [_fault(dice, at, kind, target) for at, (kind, target) in zip(moments, deck, strict=False)]
+
+
+def _fault(dice: random.Random, at: float, kind: str, target: str) -> Fault:
+    lasting = FAULTS[kind][1](dice)
+    if kind == "stop":
+        lasting = min(lasting, _STOPPED_AT_MOST.get(target, lasting))
+    return Fault(round(at, 3), kind, target, round(lasting, 3))
