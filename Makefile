@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format bench clean
+.PHONY: help install demo test chaos chaos-controls chaos-long check format bench clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Set up .venv with everything for development
 
@@ -25,6 +25,15 @@ demo: install ## Start the whole engine, run a workflow in each mode, show the r
 
 test: install ## Run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+chaos: install ## 5,000 executions of real processes under 44 faults, and whether every promise held (SEED=n repeats a plan)
+	$(BIN)/python -m tests.chaos --executions 5000 --faults 44 --seconds 90 $(if $(SEED),--seed $(SEED))
+
+chaos-controls: install ## Without compare-and-set, fencing or the recorder's dedupe, the checker of chaos must complain
+	$(BIN)/python -m tests.chaos.controls
+
+chaos-long: install ## 100,000 executions under 1,000 faults, over twenty seeds (about an hour)
+	for seed in $$(seq 1 20); do $(BIN)/python -m tests.chaos --executions 5000 --faults 50 --seconds 120 --seed $$seed || exit 1; done
 
 check: install ## Lint, formatting, types, import contracts, security of code and dependencies, exported names
 	$(BIN)/ruff check .

@@ -34,7 +34,8 @@ async def _at_rest(bus: NatsBus, engine: sqlalchemy.Engine) -> bool:
                 (subjects.DELAYED, subjects.EXECUTORS),
             )
         ]
-        if any(lag.pending or lag.unacknowledged for lag in lags):
+        queue = await bus.api(f"STREAM.INFO.{subjects.REQUESTS}", None)
+        if queue["state"]["messages"] or any(lag.pending or lag.unacknowledged for lag in lags):
             return False
         with engine.connect() as connection:
             return connection.execute(sqlalchemy.text(_UNFINISHED)).scalar() == 0
