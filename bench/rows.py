@@ -15,7 +15,7 @@ NOT_DONE = "acknowledged and never done"
 class Row(Struct, frozen=True, kw_only=True):
     """One figure, measured `len(values)` times. Times are in seconds whatever `unit` shows them in.
 
-    `goal`: what `judged` of the values must stay below (for `/s`: reach); None where the figure is only stated.
+    `goal`: what `judged` of the values must stay below; None where the figure is only stated.
     """
 
     part: str
@@ -37,8 +37,6 @@ class Row(Struct, frozen=True, kw_only=True):
         """`ok`, `short`, or nothing where there is no goal."""
         if self.goal is None:
             return ""
-        if self.unit == "/s":
-            return "ok" if min(self.values) >= self.goal else "short"
         return "ok" if self.quantile(0.95 if self.judged == "p95" else 1.0) < self.goal else "short"
 
     def document(self) -> dict[str, object]:
@@ -61,8 +59,7 @@ class Row(Struct, frozen=True, kw_only=True):
     def line(self) -> str:
         """As the table shows it."""
         scale = UNITS[self.unit]
-        sign = "≥" if self.unit == "/s" else "<"
-        goal = "" if self.goal is None else f"{self.judged} {sign} {self.goal * scale:g} {self.unit}"
+        goal = "" if self.goal is None else f"{self.judged} < {self.goal * scale:g} {self.unit}"
         shown = "  ".join(f"{self.quantile(share) * scale:>9,.2f}" for share in (0.5, 0.95, 1.0))
         what = f"{self.part}: {self.what}"
         verdict = f"{self.unit:<4} {self.verdict:<5} {self.load:>5.2f}"
