@@ -191,6 +191,47 @@ async def test_what_is_slept_counts_for_no_limit(intake: Intake, caller: Client)
     assert isinstance(ended, Succeeded)
 
 
+@pytest.mark.parametrize("days", [8.0, 7.0])
+async def test_a_sleep_that_its_events_do_not_outlast_is_refused_at_once(
+    intake: Intake, caller: Client, tmp_path: Path, days: float
+) -> None:
+    """It used to wake up without its steps, and to run them and sleep again for ever."""
+    request = caller.request("long_sleep", {"journal": str(tmp_path / "notes"), "seconds": days * 86_400})
+    await caller.submit(request)
+
+    ended = await caller.ended(request)
+
+    assert isinstance(ended, Failed)
+    assert ended.data.failure.error == "HistoryExpired"
+    assert (tmp_path / "notes").read_text().splitlines() == ["once", "before"]
+    await eventually(caller.queue_is_empty)
+
+
+async def test_what_has_lost_its_steps_does_not_run_them_again(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    journal = tmp_path / "notes"
+    begun = datetime.now(UTC) - timedelta(days=7, seconds=1)
+    parameters = {"journal": str(journal), "seconds": 0.1}
+    of_a_known_state = caller.request("long_sleep", parameters, first_started_at=begun)
+    of_a_forgotten_state = caller.request("long_sleep", parameters, first_started_at=begun, last_state=77)
+    for request in (of_a_known_state, of_a_forgotten_state):
+        await caller.submit(request)
+
+        ended = await caller.ended(request)
+
+        assert isinstance(ended, Failed)
+        assert ended.data.failure.error == "HistoryExpired"
+    assert not journal.exists()
+
+
+async def test_what_is_young_enough_goes_on(intake: Intake, caller: Client, tmp_path: Path) -> None:
+    begun = datetime.now(UTC) - timedelta(days=6)
+    parameters = {"journal": str(tmp_path / "notes"), "seconds": 0.1}
+    request = caller.request("long_sleep", parameters, first_started_at=begun, waited_seconds=6 * 86_400)
+    await caller.submit(request)
+
+    assert isinstance(await caller.ended(request), Succeeded)
+
+
 async def test_a_timeout_names_the_limit_that_was_reached(intake: Intake, caller: Client) -> None:
     request = caller.request("slow_each_time", {})
     await caller.submit(request)

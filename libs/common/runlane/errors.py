@@ -14,6 +14,7 @@ RunlaneError                     code, message, details
 │   ├── BadMessage               its request cannot be read, or not be taken
 │   ├── WorkerCrashed            the process that ran the code died
 │   ├── ExecutorLost             too many executors died with it
+│   ├── HistoryExpired           what it would go on from has left the event stream, or will have
 │   └── InternalServerError      anything else; tells the client nothing
 ├── DefinitionError              a @workflow that cannot be accepted; raised at import
 ├── RequestError                 a door refuses a request
@@ -45,6 +46,7 @@ __all__ = [
     "ExecutorLost",
     "Forbidden",
     "HeadersTooLarge",
+    "HistoryExpired",
     "InfrastructureError",
     "IntegrationError",
     "InternalServerError",
@@ -211,6 +213,12 @@ class WorkerCrashed(WorkflowException):
 
 class ExecutorLost(WorkflowException):
     """The executors that ran the workflow were lost too often."""
+
+
+class HistoryExpired(WorkflowException):
+    """The execution lasts longer than its events are kept, so it could not go on from its steps."""
+
+    retryable = False
 
 
 class InternalServerError(WorkflowException):

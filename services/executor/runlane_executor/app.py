@@ -7,6 +7,7 @@ import random
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 
 from msgspec import Struct
 
@@ -66,7 +67,8 @@ async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[In
         await directory.follow(store)
         line = StateLine(bus, f"executor-{uuid.uuid4().hex[:12]}")
         claims = Claims(line, clock, sealer)
-        endings = Endings(line, claims, clock, sealer, random.random)
+        retention = timedelta(days=settings.event_retention_days)
+        endings = Endings(line, claims, clock, sealer, random.random, retention)
         vendors = VendorDesk(MemoryTokens(clock), MemoryLimiter(clock), sealer)
         grace, tracer = settings.stop_grace, opened.tracer
         tools = Tools(line, claims, endings, directory, sealer, opened.secrets, clock, grace, vendors, tracer)

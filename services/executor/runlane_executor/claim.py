@@ -133,7 +133,8 @@ class Claims:
             found = await self._line.last(request)
             if found is None:
                 # The events have aged out of the stream; nobody else can own it.
-                taken = self.started(request, message, self._clock.now(), version, resumed=False)
+                first, resumed = request.first_started_at or self._clock.now(), request.first_started_at is not None
+                taken = self.started(request, message, first, version, resumed=resumed)
                 expect = 0
             else:
                 stored, state = found

@@ -1,6 +1,6 @@
 """What becomes of a run when it is over: the next state, the answer to a waiting caller, the acknowledgement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -26,7 +26,7 @@ from runlane.contracts.messages import (
     decode_event,
     encode,
 )
-from runlane.errors import MessageTooLarge, ResultTooLarge, StateConflict
+from runlane.errors import HistoryExpired, MessageTooLarge, ResultTooLarge, StateConflict, WorkflowException
 from runlane.retry import delay_seconds, may_retry
 from runlane.sealing import Sealer
 from runlane_executor.claim import Asking, Claims
@@ -42,13 +42,19 @@ _EVENT_BYTES = 800 * 1024
 
 
 class Endings:
-    """Ends runs on behalf of one executor."""
+    """Ends runs on behalf of one executor. `retention`: how long the stream keeps events, and so what a run stored."""
 
     def __init__(
-        self, line: StateLine, claims: Claims, clock: Clock, sealer: Sealer, random: Callable[[], float]
+        self,
+        line: StateLine,
+        claims: Claims,
+        clock: Clock,
+        sealer: Sealer,
+        random: Callable[[], float],
+        retention: timedelta,
     ) -> None:
         self._line, self._claims, self._clock = line, claims, clock
-        self._sealer, self._random = sealer, random
+        self._sealer, self._random, self._retention = sealer, random, retention
 
     async def end(self, execution: Execution, outcome: Returned | Raised | Paused) -> str:
         """Write the next state, answer and acknowledge; the new state's name, `fenced` if it was refused."""
@@ -60,6 +66,8 @@ class Endings:
                 event: StateEvent = self._succeeded(execution, outcome, now, rest)
             case Raised():
                 event = self._failed_or_retrying(execution, outcome, now, rest)
+            case Paused(until=datetime() as until) if self.outlives_its_events(execution, until):
+                event = self._ended_by(execution, HistoryExpired(), rest)
             case Paused(approval=ApprovalAsk() as ask):
                 event = self._pending_approval(execution, ask, outcome.until or now, now, rest)
             case Paused():
@@ -76,6 +84,10 @@ class Endings:
             self.answer(execution.request, encode(event))
         execution.lease.delivery.ack()
         return type(event).__name__.lower()
+
+    def outlives_its_events(self, execution: Execution, moment: datetime) -> bool:
+        """Whether the first of what it stored has left the stream by then: steps that ran would run again."""
+        return moment - execution.claimed.first_started_at >= self._retention
 
     async def settle(self, execution: Execution) -> None:
         """Somebody else moved the state line: acknowledge if that ended it, else leave the message to its new owner."""
@@ -102,7 +114,7 @@ class Endings:
         try:
             return await self._line.move(execution.request, event, expect), event
         except MessageTooLarge as problem:
-            too_large = self._too_large(execution, problem)
+            too_large = self._ended_by(execution, ResultTooLarge(details=problem.details))
             return await self._line.move(execution.request, too_large, expect), too_large
 
     def _succeeded(self, execution: Execution, outcome: Returned, now: datetime, rest: list[TraceEntry]) -> Succeeded:
@@ -133,7 +145,8 @@ class Endings:
         if not all(may_retry(settings, name, outcome.retryable, attempt) for name in names):
             return None
         at = now + timedelta(seconds=delay_seconds(settings, attempt, self._random))
-        return at if execution.seconds_spent(at) < execution.manifest.max_duration_seconds else None
+        too_late = execution.seconds_spent(at) >= execution.manifest.max_duration_seconds
+        return None if too_late or self.outlives_its_events(execution, at) else at
 
     def _suspended(self, execution: Execution, outcome: Paused, now: datetime, rest: list[TraceEntry]) -> Suspended:
         claimed = execution.claimed
@@ -169,11 +182,10 @@ class Endings:
         name = f"pending_approval:{claimed.sequence}"
         return PendingApproval(**self._line.envelope(request, now, name), data=data)
 
-    def _too_large(self, execution: Execution, problem: MessageTooLarge) -> Failed:
-        error = ResultTooLarge(details=problem.details)
+    def _ended_by(self, execution: Execution, error: WorkflowException, trace: Sequence[TraceEntry] = ()) -> Failed:
         failure = Failure(error.code, error.message, error.details)
         now = self._clock.now()
-        data = FailedData(failure=failure, duration_ms=_duration(execution, now))
+        data = FailedData(failure=failure, duration_ms=_duration(execution, now), trace=list(trace))
         return Failed(**self._line.envelope(execution.request, now, "failed"), data=data)
 
 

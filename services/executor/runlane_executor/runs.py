@@ -15,6 +15,7 @@ from runlane.deadletters import DeadKind
 from runlane.directory import Directory
 from runlane.errors import (
     ConfigurationError,
+    HistoryExpired,
     InternalServerError,
     RunlaneError,
     SealBroken,
@@ -117,6 +118,9 @@ class Runs:
         journal: Journal | None = None
         if execution.claimed.resumed:
             journal = await load_journal(tools.line.bus, tools.sealer, request, execution.claimed.sequence)
+            if tools.endings.outlives_its_events(execution, tools.clock.now()):
+                self.fail(execution, HistoryExpired())
+                return
         try:
             parameters = self._parameters(request)
         except SealBroken as problem:
