@@ -62,6 +62,16 @@ async def test_last_and_read_see_what_was_stored(bus: NatsBus) -> None:
     assert await bus.read(subjects.EVENTS, subjects.all_events("acme", "e1"), after=second) == []
 
 
+async def test_everything_is_read_page_by_page_whatever_its_subject(bus: NatsBus) -> None:
+    tails = (subjects.event("acme", "hello", "e1", "queued"), subjects.tick("acme", "hello"), subjects.audit("acme"))
+    for number in range(10):
+        await bus.publish(Message(subject=tails[number % 3], payload=b"x", id=f"m{number}"))
+    read: list[Stored] = []
+    while page := await bus.read(subjects.EVENTS, subjects.EVERYTHING, after=read[-1].sequence if read else 0, limit=4):
+        read += page
+    assert [stored.subject for stored in read] == [tails[number % 3] for number in range(10)]
+
+
 async def test_last_of_each_pages_beyond_the_servers_limit(bus: NatsBus) -> None:
     await asyncio.gather(
         *(bus.publish(Message(subject=subjects.tick("acme", f"w{n}"), payload=b"x", id=f"t{n}")) for n in range(1500))
