@@ -11,7 +11,7 @@ from runlane.clock import SystemClock
 from runlane.contracts import subjects
 from runlane.contracts.records import ExecutionQuery
 from runlane.ports import Delivery, Message, Stored
-from runlane.service import Room
+from runlane.service import Room, end_task
 from runlane.settings import Settings
 from runlane_recorder.app import open_room
 from runlane_recorder.recorder import Recorder
@@ -33,6 +33,10 @@ async def running(settings: Settings) -> AsyncIterator[Room]:
 async def publish(bus: NatsBus, messages: list[Stored]) -> None:
     for message in messages:
         await bus.publish(Message(subject=message.subject, payload=message.payload, id=f"test:{message.sequence}"))
+
+
+def many(count: int, first: int = 1) -> list[Stored]:
+    return stored([Story(f"e{number}").queued() for number in range(first, first + count)], first)
 
 
 async def unrecorded(bus: NatsBus) -> int:
@@ -98,3 +102,30 @@ async def test_what_an_earlier_recorder_holds_is_recorded_before_its_leases_end(
 
 async def _is_zero(bus: NatsBus) -> bool:
     return await unrecorded(bus) == 0
+
+
+async def test_of_two_recorders_one_records_and_the_other_goes_on_where_it_ended(
+    bus: NatsBus, settings: Settings
+) -> None:
+    async with open_room(settings) as first, open_room(settings) as second:
+        assert isinstance(first, Recorder)
+        assert isinstance(second, Recorder)
+        running = {room: asyncio.create_task(room.run()) for room in (first, second)}
+        await eventually(lambda: _both_ask(bus))
+        await publish(bus, many(50))
+        await eventually(lambda: _is_zero(bus))
+        growth = (first.recorded, second.recorded)
+        assert sorted(growth) == [0, 50]
+        busy, idle = (first, second) if growth[0] else (second, first)
+        await busy.drain()
+        await publish(bus, many(50, first=51))
+        await eventually(lambda: _is_zero(bus))
+        assert idle.recorded == 50, "what was acknowledged is not recorded again"
+        for room, work in running.items():
+            await room.drain()
+            await end_task(work)
+
+
+async def _both_ask(bus: NatsBus) -> bool:
+    info = await bus.api(f"CONSUMER.INFO.{subjects.EVENTS}.{subjects.RECORDER}", None)
+    return bool(info["num_waiting"] == 2)

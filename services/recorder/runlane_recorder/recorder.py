@@ -12,7 +12,7 @@ from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.deadletters import DeadLetter, letter_message
 from runlane.errors import BusUnavailable, InfrastructureError, StoreUnavailable
-from runlane.ports import Bus, Delivery, RecordStore, Stored
+from runlane.ports import Bus, ConsumerLag, Delivery, RecordStore, Stored
 from runlane.telemetry import logger
 
 from .metrics import APPLIED, APPLY_SECONDS, BATCH_SIZE, LAG, PRUNED, UNRECORDABLE
@@ -62,6 +62,8 @@ class Recorder:
         self._draining, self._drained = asyncio.Event(), asyncio.Event()
         self._through = 0
         self._store_problem: str | None = None
+        #: How many events this one has recorded.
+        self.recorded = 0
 
     async def run(self) -> None:
         """Record until drained. Raises `BusUnavailable` when the stream cannot be consumed."""
@@ -105,7 +107,6 @@ class Recorder:
     async def _take_over(self) -> None:
         """Fold in what an earlier recorder took and never acknowledged: it comes again only when its leases end."""
         lag = await self._bus.lag(subjects.EVENTS, subjects.RECORDER)
-        self._through = lag.floor
         await self._fill_gap(lag.delivered + 1)
 
     async def _fill_gap(self, before: int) -> None:
@@ -115,11 +116,22 @@ class Recorder:
         comes again when its lease ends; events after it come at once. Readers count on it that an execution whose end
         is in the store is there as a whole.
         """
+        if self._through + 1 < before:
+            # What was acknowledged is recorded: another recorder may have done that for days.
+            self._through = max(self._through, (await self._lag()).floor)
         while self._through + 1 < before:
             page = await self._read_on()
             missed = [stored for stored in page if stored.sequence < before]
             await self._apply(missed)
             self._through = missed[-1].sequence if missed and len(missed) == len(page) else before - 1
+
+    async def _lag(self) -> ConsumerLag:
+        while True:
+            try:
+                return await self._bus.lag(subjects.EVENTS, subjects.RECORDER)
+            except BusUnavailable as problem:
+                _log.warning("cannot ask how far the records are", reason=problem.message)
+                await asyncio.sleep(self._pace.retry)
 
     async def _read_on(self) -> list[Stored]:
         while True:
@@ -220,6 +232,7 @@ class Recorder:
                 break
         self._note(None)
         APPLIED.inc(len(events))
+        self.recorded += len(events)
         BATCH_SIZE.observe(len(events))
 
     def _note(self, problem: str | None) -> None:

@@ -128,6 +128,7 @@ def _recorder() -> Grant:
     return Grant(
         publish=[
             *_work_off(subjects.EVENTS, subjects.RECORDER),
+            f"$JS.API.CONSUMER.UNPIN.{subjects.EVENTS}.{subjects.RECORDER}",
             f"$JS.API.STREAM.MSG.DELETE.{subjects.REQUESTS}",
             f"$JS.API.STREAM.MSG.DELETE.{subjects.DELAYED}",
             *subjects.REQUEST_SUBJECTS,

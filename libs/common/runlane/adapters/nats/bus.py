@@ -13,7 +13,7 @@ from runlane.adapters.nats.connection import Connection
 from runlane.adapters.nats.publisher import Publisher
 from runlane.adapters.nats.puller import NatsDelivery, Puller
 from runlane.adapters.nats.reader import Reader, stored_of
-from runlane.adapters.nats.topology import ensure_consumer
+from runlane.adapters.nats.topology import consumer_config, ensure_consumer
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
 from runlane.ports import ConsumerLag, Delivery, Message, Stored
@@ -117,7 +117,8 @@ class NatsBus:
             await ensure_consumer(self, stream, consumer)
             return consumer
 
-        puller = Puller(self.connection, stream, ensure, deliver, room)
+        group = consumer if "priority_groups" in consumer_config(stream, consumer) else None
+        puller = Puller(self.connection, stream, ensure, deliver, room, group)
         await puller.start()
         return puller
 

@@ -22,6 +22,9 @@ _log = logger(__name__)
 _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 2
 _SILENCE_SECONDS = 2 * _HEARTBEAT_SECONDS + 0.5
+#: A consumer with a group gives everything to one who pulls, and to another when that one has not asked for a while
+#: (`topology.HANDOVER_SECONDS`): so it asks more often.
+_GROUP_EXPIRES_SECONDS = 5
 
 #: Makes sure that the consumer exists and returns its name; called at the start and whenever it seems to be gone.
 Ensure = Callable[[], Awaitable[str]]
@@ -82,8 +85,10 @@ class Puller:
         ensure: Ensure,
         deliver: Callable[[NatsDelivery], None],
         room: Callable[[], int],
+        group: str | None = None,
     ) -> None:
         self._connection = connection
+        self._group, self._pin = group, ""
         self._stream, self._ensure = stream, ensure
         self._deliver, self._room = deliver, room
         self._consumer = ""
@@ -98,6 +103,8 @@ class Puller:
 
     async def start(self) -> None:
         self._consumer = await self._ensure()
+        if self._group is not None:
+            self._unpin()
         await self._begin()
         self._watching = asyncio.create_task(self._watch(), name=f"pull {self._stream}/{self._consumer}")
 
@@ -109,11 +116,14 @@ class Puller:
         if wanted <= 0 or wanted < self._asked:
             return
         self._asked += wanted
-        request = {
+        request: dict[str, int | str] = {
             "batch": wanted,
             "expires": _EXPIRES_SECONDS * 1_000_000_000,
             "idle_heartbeat": _HEARTBEAT_SECONDS * 1_000_000_000,
         }
+        if self._group is not None:
+            request |= {"group": self._group, "expires": _GROUP_EXPIRES_SECONDS * 1_000_000_000}
+            request |= {"id": self._pin} if self._pin else {}
         self._connection.post(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", msgspec.json.encode(request), self._inbox
         )
@@ -122,16 +132,27 @@ class Puller:
         self._stopped = True
         if self._watching is not None:
             self._watching.cancel()
+        if self._pin:
+            self._unpin()
         await self._unsubscribe()
 
     async def _begin(self) -> None:
         """Start over on a fresh inbox, so that nothing meant for an earlier request is counted."""
         await self._unsubscribe()
+        if self._pin:
+            self._unpin()
         self._inbox = self._connection.client.new_inbox()
         self._subscription = await self._connection.subscribe(self._inbox, self._heard)
         self._asked = 0
         self._heard_at = asyncio.get_running_loop().time()
         self.pull()
+
+    def _unpin(self) -> None:
+        """Have the server give the consumer to whoever asks next, without waiting for our silence. A process that
+        begins does so too: it may follow one that died."""
+        body = msgspec.json.encode({"group": self._group})
+        self._connection.post(f"$JS.API.CONSUMER.UNPIN.{self._stream}.{self._consumer}", body)
+        self._pin = ""
 
     async def _unsubscribe(self) -> None:
         if self._subscription is not None:
@@ -143,6 +164,8 @@ class Puller:
         self._heard_at = asyncio.get_running_loop().time()
         if message.reply.startswith("$JS.ACK."):
             self._asked -= 1
+            if self._group is not None and message.headers:
+                self._pin = message.headers.get("Nats-Pin-Id", self._pin)
             self._deliver(NatsDelivery(self._connection, message))
             self.pull()
             return
@@ -154,6 +177,8 @@ class Puller:
         self._asked = max(0, self._asked - int(headers.get("Nats-Pending-Messages", "0")))
         if status == "408" or "Batch Completed" in headers.get("Description", ""):
             self.pull()
+        elif status == "423":
+            self._renew.set()  # another was given our place: wait for it as everybody does
         elif status in ("409", "503"):
             _log.warning("pull ended", stream=self._stream, status=status, reason=headers.get("Description"))
             self._renew.set()

@@ -19,6 +19,9 @@ _DAY = 86_400 * _SECOND
 # A repetition of a publish comes within seconds; a longer window would only cost memory.
 _DUPLICATE_WINDOW = 120 * _SECOND
 
+#: After this silence of the recorder that gets the events, another gets them.
+HANDOVER_SECONDS = 10.0
+
 #: How long an executor may be silent about a message before another takes it over; it speaks every 1.5 s.
 LEASE_SECONDS = 5.0
 
@@ -92,7 +95,14 @@ def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
             "ack_wait": int(LEASE_SECONDS * _SECOND),
             "max_ack_pending": 50_000,
         }
-    return common | {"ack_wait": 15 * _SECOND, "max_ack_pending": 50_000}
+    return common | {
+        "ack_wait": 15 * _SECOND,
+        "max_ack_pending": 50_000,
+        # One recorder gets everything, in order; the others are there for when it is not.
+        "priority_groups": [subjects.RECORDER],
+        "priority_policy": "pinned_client",
+        "priority_timeout": int(HANDOVER_SECONDS * _SECOND),
+    }
 
 
 async def ensure_topology(bus: "NatsBus", settings: Settings) -> None:
