@@ -215,13 +215,16 @@ class Children:
             name="runlane child",
             daemon=True,
         )
-        await asyncio.to_thread(child.process.start)
-        theirs.close()
-        ours.setblocking(False)
         loop = asyncio.get_running_loop()
-        _, child.pipe = await loop.create_unix_connection(
-            lambda: Pipe(ToIntake, lambda frame: self._hear(child, frame), lambda: self._lost(child)), sock=ours
-        )
+        try:
+            await asyncio.to_thread(_start, child.process, theirs)
+            ours.setblocking(False)
+            _, child.pipe = await loop.create_unix_connection(
+                lambda: Pipe(ToIntake, lambda frame: self._hear(child, frame), lambda: self._lost(child)), sock=ours
+            )
+        except BaseException:
+            ours.close()  # the executor is ending: the child sees it and ends too
+            raise
         self._children.add(child)
         loop.call_later(_IMPORT_SECONDS, self._check_ready, child)
         return child
@@ -279,6 +282,11 @@ class Children:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _start(process: ForkServerProcess, theirs: socket.socket) -> None:
+    with theirs:
+        process.start()
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
