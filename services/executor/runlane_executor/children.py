@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable, Mapping
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
@@ -31,6 +32,7 @@ _PING_SECONDS = 0.25
 _BLOCKED_SECONDS = 0.5  # a child that has not answered for so long gets no new work
 _MOST_HELPERS = 4  # children beyond the number that there should be, while others are blocked
 _CRASH_PAUSE_SECONDS = 0.5  # before another try when a child dies while it imports
+_FORK_TRIES, _FORK_PAUSE_SECONDS = 10, 0.05
 
 
 class ChildDied(Exception):
@@ -286,6 +288,14 @@ class Children:
 
 def _start(process: ForkServerProcess, theirs: socket.socket) -> None:
     with theirs:
+        for _ in range(_FORK_TRIES):
+            try:
+                process.start()
+                return
+            except (EOFError, ConnectionError):
+                time.sleep(
+                    _FORK_PAUSE_SECONDS
+                )  # the fork server was killed: once it is gone, another is started
         process.start()
 
 
