@@ -293,9 +293,7 @@ def _start(process: ForkServerProcess, theirs: socket.socket) -> None:
                 process.start()
                 return
             except (EOFError, ConnectionError):
-                time.sleep(
-                    _FORK_PAUSE_SECONDS
-                )  # the fork server was killed: once it is gone, another is started
+                time.sleep(_FORK_PAUSE_SECONDS)  # the fork server was killed: once it is gone, another is started
         process.start()
 
 
