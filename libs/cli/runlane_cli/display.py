@@ -77,6 +77,15 @@ def duration(milliseconds: object) -> str | None:
     return f"{minutes} min {seconds} s"
 
 
+def size(count: float) -> str:
+    """`850 B`, `12.3 MiB`."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
 class LiveLines:
     """Prints an execution's events as they come, to stderr; on a terminal with a line that shows how far it is."""
 

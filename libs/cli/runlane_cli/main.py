@@ -17,6 +17,7 @@ from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
 from .problems import CommandFailed
+from .safety_commands import backup, restore
 from .webhooks_commands import webhooks
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ executions.command("send-event")(send_event)
 app.add_typer(webhooks, name="webhooks")
 app.command()(migrate)
 app.command("deploy-secrets")(deploy_secrets)
+app.command()(backup)
+app.command()(restore)
 
 
 def main() -> None:

@@ -26,7 +26,8 @@ HANDOVER_SECONDS = 10.0
 LEASE_SECONDS = 5.0
 
 
-def _streams(settings: Settings) -> list[dict[str, Any]]:
+def stream_configs(settings: Settings) -> list[dict[str, Any]]:
+    """What the server is to know of every stream of ours."""
     common = {"storage": "file", "num_replicas": settings.stream_replicas, "allow_direct": True}
     return [
         common
@@ -110,7 +111,7 @@ async def ensure_topology(bus: "NatsBus", settings: Settings) -> None:
 
     Looks first: a service whose NATS user may not shape streams finds them as `runlane migrate` made them.
     """
-    for stream in _streams(settings):
+    for stream in stream_configs(settings):
         await _ensure_stream(bus, stream)
     for name, consumer in _CONSUMERS:
         await ensure_consumer(bus, name, consumer)
@@ -157,7 +158,7 @@ def _agrees(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 async def start_afresh(bus: "NatsBus", settings: Settings) -> None:
     """Delete every stream, and with it every deduplication memory, and create them anew: for tests."""
-    for stream in _streams(settings):
+    for stream in stream_configs(settings):
         await bus.api(f"STREAM.DELETE.{stream['name']}", None)
     for attempt in range(20):
         try:

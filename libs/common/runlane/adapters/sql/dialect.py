@@ -5,6 +5,7 @@ Only SQLite is spoken so far; another dialect is added here and nowhere else.
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,17 @@ def open_engine(url: URL, *, writing: bool, connections: int, fsync: bool, busy_
     return engine
 
 
+def copy(url: URL, target: Path) -> None:
+    """Copy a whole database, as it is in one moment, to a file. Nobody waits for it. Raises `StoreUnavailable`."""
+    source = f"{Path(url.database or '').absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(source, uri=True)) as reading, closing(sqlite3.connect(target)) as writing:
+            # In one step: after each pause it would begin again if somebody has written meanwhile.
+            reading.backup(writing, pages=-1)
+    except sqlite3.Error as problem:
+        raise StoreUnavailable(f"The record store cannot be copied: {_reason(problem)}.") from None
+
+
 def insert_or_replace(table: Table) -> str:
     """INSERT of all columns in their order, as the driver takes it; a newer row replaces the old one."""
     insert = sqlite.insert(table)
@@ -113,9 +125,12 @@ def unavailable(problem: DBAPIError) -> StoreUnavailable | None:
     """The error as callers know it, without a value in it; None when it is the data that cannot be stored."""
     if isinstance(problem, DataError | IntegrityError):
         return None
-    name = getattr(problem.orig, "sqlite_errorname", type(problem.orig).__name__)
-    reason = next((text for code, text in _REASONS.items() if name.startswith(code)), name)
-    return StoreUnavailable(f"The record store cannot answer: {reason}.")
+    return StoreUnavailable(f"The record store cannot answer: {_reason(problem.orig)}.")
+
+
+def _reason(problem: BaseException | None) -> str:
+    name = getattr(problem, "sqlite_errorname", type(problem).__name__)
+    return next((text for code, text in _REASONS.items() if name.startswith(code)), name)
 
 
 def _write_ahead(connection: sqlite3.Connection, busy_seconds: float) -> None:

@@ -27,13 +27,18 @@ async def migrate(url: str) -> None:
 
 def check(connection: Connection) -> None:
     """Raises `StoreUnavailable` when the schema is not the one that this code knows."""
-    if not inspect(connection).has_table("alembic_version"):
-        raise missing()
-    found = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    found = revision_of(connection)
     if found != REVISION:
         raise StoreUnavailable(
             f"The record store has schema {found} and this version needs {REVISION}: its recorder brings it there."
         )
+
+
+def revision_of(connection: Connection) -> str:
+    """The revision of the schema that is there; raises `StoreUnavailable` when there is none."""
+    if not inspect(connection).has_table("alembic_version"):
+        raise missing()
+    return str(connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())
 
 
 def missing() -> StoreUnavailable:

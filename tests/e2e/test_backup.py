@@ -1,0 +1,194 @@
+"""A backup of an engine under load, restored elsewhere: nothing that was accepted before it began is lost."""
+
+import asyncio
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from tests.e2e.conftest import WORKFLOWS
+from tests.support.engine import Engine
+from tests.support.eventually import eventually
+from tests.support.executions import finished, notes, submit
+
+FINAL = {"Success", "Failed", "Cancelled"}
+
+
+def runlane(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "runlane_cli.main", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+        env={**os.environ, **environment},
+    )
+
+
+async def succeed(*arguments: object) -> dict[str, Any]:
+    """What it printed as JSON."""
+    ran = await asyncio.to_thread(runlane, *arguments, "--json")
+    assert ran.returncode == 0, ran.stderr
+    document: dict[str, Any] = json.loads(ran.stdout)
+    return document
+
+
+class Load:
+    """Executions of several kinds, each with a file of its own for what its code did."""
+
+    def __init__(self, client: httpx.AsyncClient, directory: Path) -> None:
+        self.client, self.directory = client, directory
+        self.gate = directory / "gate"
+        self.accepted: dict[str, Path] = {}
+
+    async def submit(self) -> None:
+        """One more of some kind."""
+        number = len(self.accepted)
+        journal = self.directory / f"notes-{number}"
+        at_journal = {"journal": str(journal)}
+        kind, parameters, options = [
+            ("waits", at_journal | {"seconds": 0}, {}),
+            ("flaky", at_journal, {}),
+            ("long_sleep", at_journal | {"seconds": 8}, {}),
+            ("steps", at_journal | {"gate": str(self.gate)}, {}),
+            ("waits", at_journal | {"seconds": 0}, {"params": {"delaySeconds": 6}}),
+        ][number % 5]
+        self.accepted[await submit(self.client, kind, parameters, **options)] = journal
+
+    async def until_stopped(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await self.submit()
+
+
+async def ended_of(client: httpx.AsyncClient, ids: list[str]) -> set[str]:
+    answers = [await client.get(f"/executions/{execution_id}") for execution_id in ids]
+    return {str(a.json()["executionId"]) for a in answers if a.status_code == 200 and a.json()["status"] in FINAL}
+
+
+async def test_what_was_accepted_before_a_backup_is_complete_after_its_restore(
+    own_engine: Engine, tmp_path: Path
+) -> None:
+    saved, elsewhere = tmp_path / "backup.tar", tmp_path / "elsewhere"
+    async with own_engine.client() as client:
+        load = Load(client, tmp_path)
+        while len(load.accepted) < 60:
+            await load.submit()
+        stop = asyncio.Event()
+        loading = asyncio.create_task(load.until_stopped(stop))
+        before = list(load.accepted)
+        ended = await ended_of(client, before)
+        told = await succeed("backup", saved, "--data", own_engine.data, "--with-master-key")
+        stop.set()
+        await loading
+    own_engine.kill()
+    untouched = {execution_id: load.accepted[execution_id].read_text() for execution_id in ended}
+    shutil.rmtree(own_engine.data)
+    assert len(load.accepted) > len(before), "nothing was accepted meanwhile: no load"
+    assert told["records"]
+    assert told["masterKey"]
+
+    restored = await succeed("restore", saved, "--data", elsewhere)
+    assert restored["streams"] == told["streams"]
+    load.gate.touch()
+    again = Engine(elsewhere, WORKFLOWS)
+    again.start()
+    try:
+        async with again.client() as client:
+            records = [await finished(client, execution_id, within=150) for execution_id in before]
+            assert {record["status"] for record in records} == {"Success"}, again.log()
+            assert len(load.accepted) > 60
+        with sqlite3.connect(f"file:{elsewhere}/records.db?mode=ro", uri=True) as store:
+
+            def recorded() -> bool:
+                query = "SELECT execution_id, count(*), max(status) FROM executions GROUP BY execution_id"
+                found = {row[0]: row[1:] for row in store.execute(query)}
+                return all(found.get(execution_id) == (1, "Success") for execution_id in before)
+
+            await eventually(recorded)
+        for execution_id, said in untouched.items():
+            assert load.accepted[execution_id].read_text() == said, "something that had ended ran again"
+        for execution_id in before:
+            lines = notes(load.accepted[execution_id])
+            finished_steps = [line for line in lines if " step " in line or line == "once"]
+            assert len(finished_steps) == len(set(finished_steps)), "a step that was stored ran again"
+    finally:
+        again.stop()
+
+
+async def test_a_restored_engine_takes_new_work_and_keeps_its_keys(own_engine: Engine, tmp_path: Path) -> None:
+    saved, elsewhere = tmp_path / "saved", tmp_path / "elsewhere"
+    async with own_engine.client(admin=True) as admin:
+        (await admin.put("/orgs/demo/secrets/api_key", json={"value": "a-true-secret"})).raise_for_status()
+        (await admin.put("/orgs/demo/config/region", json={"value": "emea"})).raise_for_status()
+        keys = own_engine.credentials()
+    await succeed("backup", saved, "--data", own_engine.data)
+    master_key = own_engine.data / "master.key"
+    assert not [path for path in saved.rglob("*") if path.name in ("master.key", "credentials.json")]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (saved, *saved.rglob("*")) if path.is_file())
+    own_engine.kill()
+
+    told = await succeed("restore", saved, "--data", elsewhere)
+    assert any("master key" in note for note in told["notes"])
+    refused = await asyncio.to_thread(runlane, "up", "--data", elsewhere, "--workflows", WORKFLOWS, "--port", 0)
+    assert refused.returncode == 2
+    assert "master.key is gone" in refused.stderr
+    shutil.copy(master_key, elsewhere)
+    again = Engine(elsewhere, WORKFLOWS)
+    again.start()
+    try:
+        headers = {"Authorization": f"Bearer {keys['org_key']}"}
+        async with httpx.AsyncClient(base_url=again.url, headers=headers, timeout=40) as client:
+            answer = await client.post("/workflows/secretive", json={})
+            assert answer.json()["result"]["length"] == len("a-true-secret")
+            assert answer.json()["result"]["config"] == "emea"
+    finally:
+        again.stop()
+
+
+async def test_backup_and_restore_overwrite_nothing_and_refuse_what_is_damaged(engine: Engine, tmp_path: Path) -> None:
+    saved, there = tmp_path / "saved", tmp_path / "there"
+    there.mkdir()
+    (there / "file").touch()
+    await succeed("backup", saved, "--data", engine.data)
+
+    for arguments, exit_code, reason in (
+        (("backup", saved, "--data", engine.data), 2, "overwrites nothing"),
+        (("backup", tmp_path / "other", "--data", tmp_path / "nothing"), 2, "No engine runs on"),
+        (("restore", saved, "--data", there), 2, "overwrites nothing"),
+        (("restore", there, "--data", tmp_path / "x"), 2, "no backup"),
+        (("restore", tmp_path / "none", "--data", tmp_path / "x"), 2, "There is no"),
+    ):
+        ran = await asyncio.to_thread(runlane, *arguments)
+        assert (ran.returncode, reason in ran.stderr) == (exit_code, True), ran.stderr
+
+    manifest = json.loads((saved / "manifest.json").read_text())
+    for change, reason in (
+        ({"format": 99}, "format 99"),
+        ({"records_schema": "9999_future"}, "does not know"),
+        ({"nats_server": [99, 0]}, "nats-server 99.0"),
+        ({"began": "2020-01-01T00:00:00Z"}, "days old"),
+    ):
+        (saved / "manifest.json").write_text(json.dumps(manifest | change))
+        ran = await asyncio.to_thread(runlane, "restore", saved, "--data", tmp_path / "x")
+        assert ran.returncode != 0
+        assert reason in ran.stderr
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+
+    events = saved / "streams" / "EVENTS.snapshot"
+    content = bytearray(events.read_bytes())
+    content[len(content) // 2] ^= 1
+    events.write_bytes(content)
+    (saved / "records.db").unlink()
+    ran = await asyncio.to_thread(runlane, "restore", saved, "--data", tmp_path / "x")
+    assert ran.returncode == 1
+    assert "streams/EVENTS.snapshot" in ran.stderr
+    assert "records.db" in ran.stderr
+    left = set(os.listdir(tmp_path))
+    assert left == {"saved", "there"}, "half a restore was left"
