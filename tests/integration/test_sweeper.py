@@ -130,6 +130,15 @@ async def test_what_runs_without_a_lease_is_taken_over(intake: Intake, lost: Los
     assert last.data.first_started_at < datetime.now(UTC) - timedelta(minutes=1)
 
 
+async def test_the_lease_of_a_message_that_is_another_executions_counts_for_nothing(lost: Lost, bus: NatsBus) -> None:
+    """As after a restore: the queue was copied before the message was there, and gives its sequence once more."""
+    request, other = await lost.queued("echo", {}), await lost.queued("echo", {})
+    message = Message(subject=subjects.request("0", "acme", "echo"), payload=encode(other), id=other.execution_id)
+    sequence = await bus.publish(message)
+    await lost.state(request, started(request, f"REQUESTS:{sequence}"))
+    assert await lost.sweep() == 1
+
+
 @pytest.mark.parametrize("state", [Suspended, Retrying])
 async def test_what_waits_past_its_time_goes_on(intake: Intake, lost: Lost, state: type) -> None:
     request = await lost.queued("echo", {"value": 9})

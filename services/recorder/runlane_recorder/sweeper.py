@@ -103,7 +103,7 @@ class Sweeper:
         if isinstance(state, TerminalEvent) or (state is not None and not _was_due(state, before)):
             return False
         if isinstance(state, Started):
-            if await self._is_leased(state.data.request):
+            if await self._is_leased(execution_id, state.data.request):
                 return False
         elif await self._will_come(summary, queued):
             return False
@@ -114,14 +114,17 @@ class Sweeper:
         await self._put_back(record, stored, state, wake=_needs_approval(queued_event))
         return True
 
-    async def _is_leased(self, request: str) -> bool:
-        """Whether the message is there still whose lease the run holds: then the broker sees to it that it goes on."""
+    async def _is_leased(self, execution_id: str, request: str) -> bool:
+        """Whether the message is there still whose lease the run holds: then the broker sees to it that it goes on.
+
+        After a restore another message may have its sequence.
+        """
         stream, _, sequence = request.partition(":")
         filters = dict(QUEUES)
         if stream not in filters or not sequence.isdigit():
             return False
         found = await self._bus.read(stream, filters[stream], after=int(sequence) - 1, limit=1)
-        return bool(found) and found[0].sequence == int(sequence)
+        return any(stored.sequence == int(sequence) and execution_id in _executions_in([stored]) for stored in found)
 
     async def _will_come(self, summary: Summary, queued: dict[Place, frozenset[str] | None]) -> bool:
         """Whether a message for it waits for its time, or for an executor."""
