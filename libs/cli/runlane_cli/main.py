@@ -17,7 +17,7 @@ from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
 from .problems import CommandFailed
-from .safety_commands import backup, restore
+from .safety_commands import backup, restore, verify
 from .webhooks_commands import webhooks
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ app.command()(migrate)
 app.command("deploy-secrets")(deploy_secrets)
 app.command()(backup)
 app.command()(restore)
+app.command()(verify)
 
 
 def main() -> None:

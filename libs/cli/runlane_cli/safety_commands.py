@@ -43,3 +43,17 @@ def restore(
     from .backup import restore
 
     restore(source, data, server=server, as_json=as_json)
+
+
+def verify(
+    data: RunningOption = None,
+    repair: Annotated[bool, typer.Option("--repair", help="Write what differs as the events have it.")] = False,
+    remove_extra: Annotated[
+        bool, typer.Option("--remove-extra", help="With --repair: also delete what the events know nothing of.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Rebuild the records from the events, while the engine runs, and compare; exit code 1 on any difference."""
+    from .verifying import verify
+
+    verify(data, repair=repair, remove_extra=remove_extra, as_json=as_json)

@@ -1,11 +1,12 @@
-"""Copies of whole streams, with every message at its sequence, and streams made of such copies again.
+"""Streams as a whole: what they hold, copies with every message at its sequence, streams made of such copies again.
 
-Used by `runlane backup` and `runlane restore`. The copy is the server's own (`$JS.API.STREAM.SNAPSHOT`): the state line
-stands on sequences, so publishing the messages anew would not do.
+Used by `runlane backup`, `restore` and `verify`. The copy is the server's own (`$JS.API.STREAM.SNAPSHOT`): publishing
+the messages anew would not do, the state line stands on their sequences.
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from nats.aio.msg import Msg
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.topology import stream_configs
 from runlane.errors import BusUnavailable
+from runlane.inspection import Span
 from runlane.settings import Settings
 
 _CHUNK_BYTES = 128 * 1024
@@ -81,6 +83,13 @@ async def kept_days(bus: NatsBus, stream: str) -> float:
     """How long a stream keeps its messages."""
     info = await bus.api(f"STREAM.INFO.{stream}", None)
     return float(info["config"]["max_age"]) / (86_400 * 1_000_000_000)
+
+
+async def stream_span(bus: NatsBus, stream: str) -> Span:
+    """Which messages a stream holds now."""
+    state: StreamState = (await bus.api(f"STREAM.INFO.{stream}", None))["state"]
+    oldest = datetime.fromisoformat(state["first_ts"]) if state["messages"] else None
+    return Span(state["first_seq"], state["last_seq"], oldest)
 
 
 def server_version(bus: NatsBus) -> tuple[int, int]:

@@ -58,7 +58,7 @@ def apply(connection: Connection, events: Iterable[Stored]) -> None:
         folded = fold(records.get(key), sequence, event)
         assert folded is not None  # what has no record was dealt with above
         records[key] = folded
-    _write(connection, before, records)
+    write_records(connection, before, records)
     _many(connection, _PUT_TICK, ticked)
     _many(connection, PUT_AUDIT, audited)
     _many(connection, PUT_DELIVERY, delivered)
@@ -85,7 +85,8 @@ def _known(connection: Connection, ids: Sequence[str]) -> dict[Key, Row]:
     return found
 
 
-def _write(connection: Connection, before: dict[Key, Row], records: dict[Key, Record]) -> None:
+def write_records(connection: Connection, before: dict[Key, Row], records: dict[Key, Record]) -> None:
+    """Write whole records. `before`: the rows of executions as they are, so that the same is not written again."""
     changed = [row for key, record in records.items() if (row := rows.execution_row(record)) != before.get(key)]
     contents = [told for record in records.values() if (told := rows.payload_row(record)) is not None]
     traced = [rows.trace_row(key, line) for key, record in records.items() for line in record.trace]
