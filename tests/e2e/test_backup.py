@@ -7,11 +7,16 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from runlane.adapters.nats.topology import stream_configs
+from runlane.sealing import generate_master_key
+from runlane.settings import Settings
 from tests.e2e.conftest import WORKFLOWS
 from tests.support.engine import Engine
 from tests.support.eventually import eventually
@@ -93,6 +98,7 @@ async def test_what_was_accepted_before_a_backup_is_complete_after_its_restore(
     assert len(load.accepted) > len(before), "nothing was accepted meanwhile: no load"
     assert told["records"]
     assert told["masterKey"]
+    assert set(told["streams"]) == {config["name"] for config in stream_configs(Settings())}, "a stream is not copied"
 
     restored = await succeed("restore", saved, "--data", elsewhere)
     assert restored["streams"] == told["streams"]
@@ -112,6 +118,9 @@ async def test_what_was_accepted_before_a_backup_is_complete_after_its_restore(
                 return all(found.get(execution_id) == (1, "Success") for execution_id in before)
 
             await eventually(recorded)
+        compared = await succeed("verify", "--data", elsewhere)
+        assert compared["executions"] >= len(before)
+        assert (compared["differences"], compared["undecodable"]) == ([], 0)
         for execution_id, said in untouched.items():
             assert load.accepted[execution_id].read_text() == said, "something that had ended ran again"
         for execution_id in before:
@@ -139,7 +148,9 @@ async def test_a_restored_engine_takes_new_work_and_keeps_its_keys(own_engine: E
     refused = await asyncio.to_thread(runlane, "up", "--data", elsewhere, "--workflows", WORKFLOWS, "--port", 0)
     assert refused.returncode == 2
     assert "master.key is gone" in refused.stderr
-    shutil.copy(master_key, elsewhere)
+    shutil.rmtree(elsewhere)
+    told = await succeed("restore", saved, "--data", elsewhere, "--master-key", master_key)
+    assert told["notes"] == []
     again = Engine(elsewhere, WORKFLOWS)
     again.start()
     try:
@@ -150,6 +161,73 @@ async def test_a_restored_engine_takes_new_work_and_keeps_its_keys(own_engine: E
             assert answer.json()["result"]["config"] == "emea"
     finally:
         again.stop()
+
+
+async def test_another_engines_master_key_is_refused(engine: Engine, tmp_path: Path) -> None:
+    saved, elsewhere, other = tmp_path / "saved", tmp_path / "elsewhere", tmp_path / "other.key"
+    await succeed("backup", saved, "--data", engine.data)
+
+    for content, reason in ((generate_master_key(), "not the master key of the backup"), ("short", "cannot be used")):
+        other.write_text(content)
+        ran = await asyncio.to_thread(runlane, "restore", saved, "--data", elsewhere, "--master-key", other)
+        assert ran.returncode == 2
+        assert reason in ran.stderr
+        assert content not in ran.stderr
+        assert not elsewhere.exists()
+    ran = await asyncio.to_thread(runlane, "restore", saved, "--data", elsewhere, "--master-key", tmp_path / "none")
+    assert (ran.returncode, "cannot be read" in ran.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.9, 0.0])
+async def test_a_truncated_backup_is_refused(engine: Engine, tmp_path: Path, kept: float) -> None:
+    saved, elsewhere = tmp_path / "saved.tar", tmp_path / "elsewhere"
+    await succeed("backup", saved, "--data", engine.data)
+    os.truncate(saved, int(saved.stat().st_size * kept))
+
+    ran = await asyncio.to_thread(runlane, "restore", saved, "--data", elsewhere)
+
+    assert ran.returncode in (1, 2)
+    assert any(reason in ran.stderr for reason in ("cannot be unpacked", "is damaged", "no backup")), ran.stderr
+    assert os.listdir(tmp_path) == ["saved.tar"], "half a restore was left"
+
+
+async def test_verify_finds_what_was_done_to_the_records_by_hand(own_engine: Engine, tmp_path: Path) -> None:
+    async with own_engine.client() as client:
+        ids = [
+            await submit(client, "waits", {"journal": str(tmp_path / "notes"), "seconds": 0}, params={})
+            for _ in range(5)
+        ]
+        for execution_id in ids:
+            await finished(client, execution_id)
+    deleted, changed, kept, copied, _ = ids
+    whole = await succeed("verify", "--data", own_engine.data)
+    assert (whole["executions"], whole["differences"]) == (5, [])
+
+    with closing(sqlite3.connect(own_engine.data / "records.db")) as store:
+        columns = [row[1] for row in store.execute("PRAGMA table_info(executions)") if row[1] != "execution_id"]
+        names = ", ".join(columns)
+        for table in ("executions", "payloads", "traces", "transitions"):
+            store.execute(f"DELETE FROM {table} WHERE execution_id = ?", (deleted,))
+        store.execute("UPDATE executions SET status = 'Failed' WHERE execution_id = ?", (changed,))
+        store.execute(
+            f"INSERT INTO executions (execution_id, {names}) SELECT 'doubled', {names} FROM executions "
+            "WHERE execution_id = ?",
+            (copied,),
+        )
+        store.commit()
+    expected = {(deleted, "missing"), (changed, "changed"), ("doubled", "extra")}
+
+    found = await asyncio.to_thread(runlane, "verify", "--data", own_engine.data, "--json")
+    assert found.returncode == 1
+    assert {(one["id"], one["kind"]) for one in json.loads(found.stdout)["differences"]} == expected
+    shown = await asyncio.to_thread(runlane, "verify", "--data", own_engine.data)
+    assert shown.returncode == 1
+    assert "status" in shown.stdout
+    assert kept not in shown.stdout
+
+    repaired = await succeed("verify", "--data", own_engine.data, "--repair", "--remove-extra")
+    assert {(one["id"], one["repaired"]) for one in repaired["differences"]} == {(id_, True) for id_, _ in expected}
+    assert (await succeed("verify", "--data", own_engine.data))["differences"] == []
 
 
 async def test_backup_and_restore_overwrite_nothing_and_refuse_what_is_damaged(engine: Engine, tmp_path: Path) -> None:

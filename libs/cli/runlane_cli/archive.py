@@ -51,7 +51,8 @@ class StreamCopy(Struct, frozen=True):
 class Manifest(Struct, frozen=True, kw_only=True):
     """What a backup is. `recorded` is the event up to which the record store in it is complete.
 
-    `records_schema` None: there is no record store in it.
+    `records_schema` None: there is no record store in it. `master_keys`: the names of those that seal what is in it,
+    none where whoever made the backup did not have them.
     """
 
     format: int = FORMAT
@@ -62,6 +63,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     began: datetime
     ended: datetime
     event_retention_days: float
+    master_keys: list[str] = []
     streams: list[StreamCopy]
     files: list[StoredFile]
 
@@ -109,12 +111,8 @@ def reading(source: Path) -> Iterator[Path]:
         return
     unpacked = source.with_name(f".{source.name}.{os.getpid()}.unpacked")
     try:
-        unpacked.mkdir(mode=0o700)
-        with tarfile.open(source, "r:") as tar:
-            tar.extractall(unpacked, filter="data")
+        _unpack(source, unpacked)
         yield unpacked
-    except (tarfile.TarError, OSError) as problem:
-        raise CommandFailed(f"{source} cannot be unpacked: {problem}.") from None
     finally:
         shutil.rmtree(unpacked, ignore_errors=True)
 
@@ -183,6 +181,15 @@ def _is_whole(directory: Path, file: StoredFile) -> bool:
         return inside and describe(directory, file.path) == file
     except OSError:
         return False
+
+
+def _unpack(source: Path, target: Path) -> None:
+    try:
+        target.mkdir(mode=0o700)
+        with tarfile.open(source, "r:") as tar:
+            tar.extractall(target, filter="data")
+    except (tarfile.TarError, OSError) as problem:
+        raise CommandFailed(f"{source} cannot be unpacked: {problem}. Nothing was restored.") from None
 
 
 def _pack(directory: Path, target: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from runlane.errors import RunlaneError
+from runlane.sealing import key_names
 from runlane.settings import Settings, read_settings
 from runlane.telemetry import configure_logging
 
@@ -27,7 +28,7 @@ def back_up(target: Path, data: Path | None, *, with_master_key: bool, as_json: 
     try:
         settings = engine_settings(data)
         with archive.writing(target) as directory:
-            manifest = asyncio.run(copy_engine(settings, directory, _tell))
+            manifest = _name_keys(settings, asyncio.run(copy_engine(settings, directory, _tell)))
             if with_master_key:
                 manifest = _add_keys(settings, directory, manifest)
             archive.write_manifest(directory, manifest)
@@ -44,8 +45,9 @@ def back_up(target: Path, data: Path | None, *, with_master_key: bool, as_json: 
         print("The master key is not in it: keep a copy of it elsewhere. Without it nothing that is sealed opens.")
 
 
-def restore(source: Path, data: Path, *, server: bool, as_json: bool) -> None:
+def restore(source: Path, data: Path, *, server: bool, master_key: Path | None, as_json: bool) -> None:
     """Make `data` from a backup; with `server`, fill the NATS server and record store of the environment."""
+    key = None if master_key is None else _content(master_key)
     try:
         settings = read_settings()
         configure_logging("restore", msgspec.structs.replace(settings, log_level="error"))
@@ -53,17 +55,24 @@ def restore(source: Path, data: Path, *, server: bool, as_json: bool) -> None:
             if server:
                 manifest = asyncio.run(restore_server(settings, directory, _tell))
             else:
-                manifest = asyncio.run(restore_directory(settings, directory, data, _tell))
+                manifest = asyncio.run(restore_directory(settings, directory, data, _tell, key))
     except RunlaneError as problem:
         raise CommandFailed(problem.message) from None
-    has_key = manifest.holds(archive.MASTER_KEY)
-    notes = _notes(manifest, data, has_key=has_key or server)
+    has_key = server or key is not None or manifest.holds(archive.MASTER_KEY)
+    notes = _notes(manifest, data, has_key=has_key)
     if as_json:
         print_json(_shown(source, manifest) | {"notes": notes})
         return
     print("Restored." if server else f"{data.absolute()} is restored.")
     for note in notes:
         print(note)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise CommandFailed(f"{path} cannot be read: {problem.strerror}.", USAGE) from None
 
 
 def engine_settings(data: Path | None) -> Settings:
@@ -91,11 +100,24 @@ def engine_settings(data: Path | None) -> Settings:
     )
 
 
+def _name_keys(settings: Settings, manifest: archive.Manifest) -> archive.Manifest:
+    """So that a restore can tell a wrong master key. Where it is not at hand, as on a machine of its own, nothing."""
+    try:
+        names = key_names(_master_key(settings).decode())
+    except (OSError, ValueError):
+        return manifest
+    return msgspec.structs.replace(manifest, master_keys=names)
+
+
+def _master_key(settings: Settings) -> bytes:
+    return settings.key_file.read_bytes() if settings.master_key is None else settings.master_key.encode()
+
+
 def _add_keys(settings: Settings, directory: Path, manifest: archive.Manifest) -> archive.Manifest:
     """The master key, and the first keys in plain where the data directory has them."""
     files = list(manifest.files)
     try:
-        key = settings.master_key.encode() if settings.master_key is not None else settings.key_file.read_bytes()
+        key = _master_key(settings)
     except OSError as problem:
         raise CommandFailed(f"The master key cannot be read from {settings.key_file}: {problem.strerror}.") from None
     archive.write_file(directory / archive.MASTER_KEY, key)
@@ -111,7 +133,8 @@ def _notes(manifest: archive.Manifest, data: Path, *, has_key: bool) -> list[str
     notes = []
     if not has_key:
         notes.append(
-            f"Put the master key to {data.absolute() / 'master.key'} before you start it: it is not in backups."
+            f"The backup has no master key: put the engine's to {data.absolute() / 'master.key'} before you start it. "
+            "With --master-key, restore does that, and finds out whether it is the right one."
         )
     age = age_days(manifest)
     if age >= _OLD_DAYS:

@@ -23,7 +23,7 @@ from runlane.adapters.nats.snapshots import (
     server_version,
     take_snapshot,
 )
-from runlane.adapters.nats.topology import DIRECTORY_STREAM, ensure_topology
+from runlane.adapters.nats.topology import ensure_topology
 from runlane.adapters.sql.copies import copy_database, file_of, is_known
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
@@ -36,7 +36,7 @@ from .problems import USAGE, CommandFailed
 Tell = Callable[[str], None]
 
 #: See above. The trail of changes is told before a change: it has to be copied after the directory.
-_BEFORE_RECORDS = (DIRECTORY_STREAM, subjects.DEAD)
+_BEFORE_RECORDS = (subjects.DIRECTORY_STREAM, subjects.DEAD)
 _AFTER_RECORDS = (subjects.DELAYED, subjects.REQUESTS, subjects.EVENTS)
 
 

@@ -37,12 +37,16 @@ def restore(
     server: Annotated[
         bool, typer.Option("--server", help="Fill the empty NATS server of RUNLANE_NATS_URL instead of a directory.")
     ] = False,
+    master_key: Annotated[
+        Path | None,
+        typer.Option(help="The file with the master key of the engine, for a backup that does not have it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a fresh data directory from a backup. Overwrites nothing."""
     from .backup import restore
 
-    restore(source, data, server=server, as_json=as_json)
+    restore(source, data, server=server, master_key=master_key, as_json=as_json)
 
 
 def verify(

@@ -129,6 +129,11 @@ def parse_master_key(text: str) -> bytes:
     return key
 
 
+def key_names(text: str) -> list[str]:
+    """What to call the keys of `parse_master_keys` by: no secret, every sealed value has it in clear."""
+    return [_key_id(key).hex() for key in parse_master_keys(text)]
+
+
 def _key_id(key: bytes) -> bytes:
     return hashlib.sha256(b"runlane key id" + key).digest()[:4]
 
