@@ -21,6 +21,7 @@ from tests.e2e.conftest import WORKFLOWS
 from tests.support.engine import Engine
 from tests.support.eventually import eventually
 from tests.support.executions import finished, notes, submit
+from tests.support.nats import NatsServer
 
 FINAL = {"Success", "Failed", "Cancelled"}
 
@@ -270,3 +271,62 @@ async def test_backup_and_restore_overwrite_nothing_and_refuse_what_is_damaged(e
     assert "records.db" in ran.stderr
     left = set(os.listdir(tmp_path))
     assert left == {"saved", "there"}, "half a restore was left"
+
+
+async def test_a_server_of_ones_own_is_filled_from_a_backup(engine: Engine, tmp_path: Path) -> None:
+    saved = tmp_path / "saved"
+    told = await succeed("backup", saved, "--data", engine.data)
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    there = {"RUNLANE_NATS_URL": server.url, "RUNLANE_DATA_DIR": str(tmp_path / "records")}
+    try:
+        sqlite_only = await asyncio.to_thread(
+            runlane,
+            "restore",
+            saved,
+            "--server",
+            **there,
+            RUNLANE_DATABASE_URL="postgresql+psycopg://localhost/records",
+        )
+        assert (sqlite_only.returncode, "as SQLite" in sqlite_only.stderr) == (2, True), sqlite_only.stderr
+        wrong = await asyncio.to_thread(
+            runlane, "restore", saved, "--server", **there, RUNLANE_MASTER_KEY=generate_master_key()
+        )
+        assert (wrong.returncode, "not the master key" in wrong.stderr) == (2, True), wrong.stderr
+        restored = await asyncio.to_thread(runlane, "restore", saved, "--server", "--json", **there)
+        assert restored.returncode == 0, restored.stderr
+        assert json.loads(restored.stdout)["streams"] == told["streams"]
+        assert (tmp_path / "records" / "records.db").exists()
+        for path in (tmp_path / "records").iterdir():
+            path.unlink()
+        again = await asyncio.to_thread(runlane, "restore", saved, "--server", **there)
+        assert (again.returncode, "There are streams already" in again.stderr) == (2, True)
+        assert not list((tmp_path / "records").iterdir())
+    finally:
+        server.stop()
+
+
+async def test_records_of_another_servers_database_are_rebuilt_from_the_events(
+    own_engine: Engine, tmp_path: Path
+) -> None:
+    saved, elsewhere = tmp_path / "saved", tmp_path / "elsewhere"
+    async with own_engine.client() as client:
+        execution_id = await submit(client, "waits", {"journal": str(tmp_path / "notes"), "seconds": 0})
+        await finished(client, execution_id)
+    ran = await asyncio.to_thread(
+        runlane, "backup", saved, "--data", own_engine.data, "--with-master-key", "--json",
+        RUNLANE_DATABASE_URL="postgresql+psycopg://localhost/records",
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["records"] is False
+    assert "pg_dump" in ran.stderr
+    own_engine.kill()
+
+    await succeed("restore", saved, "--data", elsewhere)
+    again = Engine(elsewhere, WORKFLOWS)
+    again.start()
+    try:
+        compared = await succeed("verify", "--data", elsewhere)
+        assert (compared["executions"], compared["differences"]) == (1, [])
+    finally:
+        again.stop()

@@ -50,8 +50,7 @@ async def copy_engine(settings: Settings, directory: Path, tell: Tell) -> Manife
         recorded = (await bus.lag(subjects.EVENTS, subjects.RECORDER)).floor
         schema = await _copy_records(settings, directory, tell)
         streams += [await _copy_stream(bus, name, directory, tell) for name in _AFTER_RECORDS]
-        files = [describe(directory, stream.path) for stream in streams]
-        files += [describe(directory, RECORDS)] * (schema is not None)
+        paths = [stream.path for stream in streams] + ([] if schema is None else [RECORDS])
         return Manifest(
             runlane=version("runlane"),
             nats_server=server_version(bus),
@@ -61,7 +60,7 @@ async def copy_engine(settings: Settings, directory: Path, tell: Tell) -> Manife
             ended=clock.now(),
             event_retention_days=await kept_days(bus, subjects.EVENTS),
             streams=streams,
-            files=files,
+            files=[describe(directory, path) for path in paths],
         )
 
 
@@ -75,8 +74,8 @@ async def _copy_stream(bus: NatsBus, name: str, directory: Path, tell: Tell) -> 
 
 async def _copy_records(settings: Settings, directory: Path, tell: Tell) -> str | None:
     """The revision of its schema; None where the record store is another server's to copy."""
-    if not settings.record_store_url.startswith("sqlite"):
-        tell("records: not copied, they are in a database of its own; see the guide")
+    if not _is_file(settings):
+        tell("records: not copied. They are in a database of its own: pg_dump it before each backup, see the guide")
         return None
     target = directory / RECORDS
     with open_file(target):
@@ -84,6 +83,10 @@ async def _copy_records(settings: Settings, directory: Path, tell: Tell) -> str 
     schema = await copy_database(settings.record_store_url, target)
     tell(f"records: {size(target.stat().st_size)}")
     return schema
+
+
+def _is_file(settings: Settings) -> bool:
+    return settings.record_store_url.startswith("sqlite")
 
 
 def check_usable(manifest: Manifest, settings: Settings) -> None:
@@ -111,7 +114,11 @@ def age_days(manifest: Manifest) -> float:
 
 
 def check_records_free(manifest: Manifest, settings: Settings) -> None:
-    """Raises `CommandFailed` when there is a record store already."""
+    """Raises `CommandFailed` when there is a record store already, or the wrong kind of one is wanted."""
+    if manifest.holds(RECORDS) and not _is_file(settings):
+        raise CommandFailed(
+            "The backup has its records as SQLite, and RUNLANE_DATABASE_URL names another database.", USAGE
+        )
     if manifest.holds(RECORDS) and file_of(settings.record_store_url).exists():
         raise CommandFailed(f"{file_of(settings.record_store_url)} exists: a restore overwrites nothing.", USAGE)
 
