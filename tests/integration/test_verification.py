@@ -268,6 +268,26 @@ async def test_many_damages_are_found_however_little_is_kept_in_memory(
     assert report.executions == 30
 
 
+async def test_what_comes_after_the_end_counts_although_the_end_was_compared_long_ago(
+    bus: NatsBus, settings: Settings
+) -> None:
+    settings = replace(settings, record_retention_days=36_500)
+    stories = [Story(f"x{n}") for n in range(1100)]
+    events: list[AnyEvent] = [event for story in stories for event in (story.queued(), story.started())]
+    events += [story.succeeded() for story in stories]
+    events += [story.traced(story.log("late")) for story in stories[:2]]
+    async with recording(settings):
+        await publish(bus, events)
+        await eventually(lambda: recorded(bus), within=60)
+    assert shown(await verified(bus, settings)) == []
+
+    tamper(settings, "DELETE FROM traces WHERE execution_id = 'x0' AND sequence > 3300")
+
+    report = await verified(bus, settings)
+    assert shown(report) == [("changed", "execution", "x0", ["trace"])]
+    assert report.executions == 1100
+
+
 async def test_a_recorder_that_lags_is_waited_for(bus: NatsBus, settings: Settings) -> None:
     settings = replace(settings, record_retention_days=36_500, audit_retention_days=36_500)
     await migrate(settings.record_store_url)

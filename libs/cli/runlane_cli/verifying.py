@@ -68,6 +68,8 @@ def _not_compared(report: Report) -> Iterator[str]:
         yield f"{report.before_events} execution(s) not compared: their first events are not kept any more."
     if report.aged_out:
         yield f"{report.aged_out} record(s) not compared: retention has deleted them."
+    if report.going_on:
+        yield f"{report.going_on} execution(s) not compared: they went on at every look. Run it again."
     if report.undecodable:
         yield f"{report.undecodable} event(s) cannot be decoded; the recorder leaves them out too."
 

@@ -111,8 +111,8 @@ class Report(Struct, rename="camel"):
     """What was compared, and what could not be.
 
     `before_events`: executions whose first events are not kept any more, so that nothing can be said of them;
-    `aged_out`: what the events tell of and retention has deleted from the store; `undecodable`: events that the
-    recorder leaves out as well.
+    `aged_out`: what the events tell of and retention has deleted from the store; `going_on`: executions that differed
+    and went on at every look; `undecodable`: events that the recorder leaves out as well.
     """
 
     first_sequence: int
@@ -121,6 +121,7 @@ class Report(Struct, rename="camel"):
     others: int = 0
     before_events: int = 0
     aged_out: int = 0
+    going_on: int = 0
     undecodable: int = 0
     differences: list[Difference] = []
 

@@ -18,7 +18,7 @@ from runlane.ports import Bus, Stored
 
 #: Events and rows are read so many at a time.
 PAGE = 500
-_ROUNDS = 20
+_ROUNDS = 10
 _PAUSE_SECONDS = 0.1
 
 #: What folding raises because of what an event holds; the recorder leaves such an event out.
@@ -31,6 +31,8 @@ class Settling:
     def __init__(self, bus: Bus, store: Inspection, span: Callable[[], Awaitable[Span]], options: Options) -> None:
         self._bus, self._store, self._ask_span, self._options = bus, store, span, options
         self._suspects: set[Place] = set()
+        #: Executions of which nothing can be said, because there were new events at every look.
+        self.going_on = 0
         self._side_suspects: dict[What, set[tuple[str, str]]] = {what: set() for what in SIDES}
 
     def suspect(self, place: Place) -> None:
@@ -65,20 +67,26 @@ class Settling:
 
     async def _settle_record(self, place: Place) -> Difference | None:
         found: Difference | None = None
+        rebuilt: Record | None = None
+        read = 0
         for _ in range(_ROUNDS):
-            rebuilt, last = await self._rebuilt(place)
+            last = await self._last_of(place)
+            rebuilt = await self._rebuilt(place, rebuilt, read, last)
+            read = last
             await self.recorded_up_to(last)
             now = await self._difference(place, rebuilt)
             if await self._last_of(place) > last:
                 continue  # it went on meanwhile
-            if now is None or not self._is_repaired(now):
-                break
-            found = found or now
-            # The recorder has everything that is there and nothing newer; what comes later, it adds to this.
-            await self._store.replace(place, rebuilt)
-        if found is None:
-            return now
-        found.repaired = now is None
+            if now is not None and self._is_repaired(now):
+                found = found or now
+                # The recorder has everything that is there and nothing newer; what comes later, it adds to this.
+                await self._store.replace(place, rebuilt)
+                continue
+            if found is None:
+                return now
+            found.repaired = now is None
+            return found
+        self.going_on += 1
         return found
 
     async def _difference(self, place: Place, rebuilt: Record | None) -> Difference | None:
@@ -91,16 +99,15 @@ class Settling:
             return None
         return Difference("extra", "execution", place[1], place[0])
 
-    async def _rebuilt(self, place: Place) -> tuple[Record | None, int]:
-        """What its events make of it now, and the last of them."""
-        record: Record | None = None
-        after = 0
-        while page := await self._bus.read(subjects.EVENTS, _filter(place), after=after, limit=PAGE):
-            after = page[-1].sequence
+    async def _rebuilt(self, place: Place, record: Record | None, after: int, last: int) -> Record | None:
+        """The record with the events after `after` and up to `last` in it."""
+        while after < last:
+            page = await self._bus.read(subjects.EVENTS, _filter(place), after=after, limit=PAGE)
             for stored in page:
-                event = decoded(stored)
+                event = decoded(stored) if stored.sequence <= last else None
                 record = record if event is None else folded(record, stored.sequence, event)
-        return record, after
+            after = page[-1].sequence if page else last
+        return record
 
     def _is_repaired(self, found: Difference) -> bool:
         return self._options.repair and (found.kind != "extra" or self._options.remove_extra)

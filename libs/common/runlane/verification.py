@@ -46,6 +46,7 @@ class Verification:
         await self._find_extra()
         await self._find_extra_sides()
         self._report.differences = await self._settling.settle()
+        self._report.going_on = self._settling.going_on
         return self._report
 
     async def _read_stream(self) -> None:
