@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.chaos.clients import result_digest
 from tests.chaos.evidence import STATUS, TERMINAL, Evidence, Told
+from tests.chaos.plan import PROBES
 
 Violations = Iterator[str]
 
@@ -196,7 +197,7 @@ def every_answer_is_expected(it: Evidence) -> Violations:
         "event": {0, 202, 503},
         "retry": {0, 200, 202, 503},
     }
-    failing = ("flaky", "big", "poison", "cancel", "retry", "approval")
+    failing = ("flaky", "big", "poison", "cancel", "retry", "approval", "secret")
     for note in it.clients:
         may = allowed.get(note["did"])
         if may is not None and note["status"] not in may and not (note.get("kind") in failing and note.get("id")):
@@ -206,18 +207,18 @@ def every_answer_is_expected(it: Evidence) -> Violations:
 def every_tick_is_explained(it: Evidence) -> Violations:
     """I9: each minute of each schedule once; what fired has its execution and each such execution its tick."""
     fired: set[str] = set()
-    lines: defaultdict[str, list[datetime]] = defaultdict(list)
+    lines: defaultdict[tuple[str, str], list[datetime]] = defaultdict(list)
     for tick in it.ticks:
         data = tick["data"]
-        lines[tick["workflow"]].append(datetime.fromisoformat(data["scheduled_for"]))
+        lines[tick["organization"], tick["workflow"]].append(datetime.fromisoformat(data["scheduled_for"]))
         if data["outcome"] in ("fired", "late", "caught_up"):
             fired.add(data["execution_id"])
         elif not data.get("reason"):
             yield f"tick {tick['subject']} was {data['outcome']} without a reason"
-    for workflow, moments in lines.items():
+    for (org, workflow), moments in lines.items():
         for before, after in pairwise(sorted(moments)):
             if after - before != timedelta(minutes=1):
-                yield f"{workflow} has ticks at {before} and {after}"
+                yield f"{workflow} of {org} has ticks at {before} and {after}"
     by_clock = {execution for execution, row in it.rows.items() if row.trigger == "schedule"}
     for execution in fired ^ by_clock:
         yield f"{execution} has a tick or an execution, but not both"
@@ -234,6 +235,28 @@ def nothing_is_left(it: Evidence) -> Violations:
             yield f"{execution} ({row.trigger}) is still {row.status}"
 
 
+def a_healthy_engine_answers(it: Evidence) -> Violations:
+    """I13: what was asked for when all faults were over is accepted at the first attempt."""
+    for note in it.clients:
+        if note["did"] == "submit" and note["op"] >= PROBES and note["status"] not in (200, 202):
+            yield f"after all faults a client was answered {note}"
+
+
+def strangers_see_nothing(it: Evidence) -> Violations:
+    """I11: an execution does not exist for another organisation."""
+    for note in it.clients:
+        if note["did"] == "intrude" and note["status"] not in (404, 503):
+            yield f"a stranger asked for {note['id']} and was answered {note['status']}"
+
+
+def secrets_stay_secret(it: Evidence) -> Violations:
+    """I12: what code reads as a secret is in no answer, and in no file of broker, database, logs or histories."""
+    yield from it.leaks
+    for note in it.clients:
+        if note["did"] == "leak":
+            yield f"in the answer to {note['url']}"
+
+
 INVARIANTS: dict[str, Callable[[Evidence], Violations]] = {
     "I1": nothing_accepted_is_lost,
     "I2": one_terminal_state,
@@ -247,7 +270,10 @@ INVARIANTS: dict[str, Callable[[Evidence], Violations]] = {
     "cancelled": cancelled_stays_cancelled,
     "answers": every_answer_is_expected,
     "I9": every_tick_is_explained,
+    "I11": strangers_see_nothing,
+    "I12": secrets_stay_secret,
     "I13": nothing_is_left,
+    "I13 probes": a_healthy_engine_answers,
 }
 
 
@@ -264,6 +290,7 @@ def summary(it: Evidence) -> dict[str, Any]:
         states[row.status] += 1
     return {
         "executions": len(it.rows),
+        "faults": it.faults,
         "states": dict(states),
         "events": sum(map(len, it.events.values())),
         "without their beginning": sum(not row.queued for row in it.rows.values()),

@@ -18,14 +18,27 @@ WEBHOOK_KEY = b"thirty-two-bytes-of-a-chaos-key."
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(WEBHOOK_KEY).decode()
 _ENDED = ("Success", "Failed", "Cancelled")
 #: So long a client goes on with what must be answered one day.
-_PATIENCE = 150.0
+_PATIENCE = 600.0
+_LONGEST_PAUSE = 3.0
+#: So long it looks at what came of it.
+_WATCHING = 150.0
+
+
+class People(msgspec.Struct, frozen=True):
+    """Connections of those who call: who has work done, an administrator, and somebody of another organisation."""
+
+    asker: httpx.AsyncClient
+    boss: httpx.AsyncClient
+    stranger: httpx.AsyncClient
 
 
 class Clients:
-    """All clients of one gateway. `began`: the monotonic time of the plan's beginning."""
+    """All clients of one gateway. `began`: the monotonic time of the plan's beginning. `canary`: what no answer may
+    contain."""
 
-    def __init__(self, asker: httpx.AsyncClient, boss: httpx.AsyncClient, history: History, began: float) -> None:
-        self._asker, self._boss, self._history, self._began = asker, boss, history, began
+    def __init__(self, people: People, history: History, began: float, canary: str) -> None:
+        self._asker, self._boss, self._stranger = people.asker, people.boss, people.stranger
+        self._history, self._began, self._canary = history, began, canary
 
     async def run(self, operations: list[Operation]) -> None:
         await asyncio.gather(*(self._one(operation) for operation in operations))
@@ -40,6 +53,7 @@ class Clients:
             return
         await self._follow(operation, execution)
         if operation.watched:
+            await self._intrude(operation, execution)
             await self._watch(operation, execution)
         if operation.kind == "retry":
             await self._retry(operation, execution)
@@ -107,11 +121,13 @@ class Clients:
     ) -> dict[str, Any] | None:
         """The answer; None when there is none. With `keyed`, asked again until there is one."""
         deadline = time.monotonic() + _PATIENCE
+        pause = 0.2
         while True:
             status, answer, problem = 0, {}, None
             try:
                 response = await client.request(method, url, **request)
                 status, answer = response.status_code, response.json()
+                self._look_for_secrets(response)
             except (httpx.TransportError, ValueError) as failed:
                 problem = type(failed).__name__
             seen = {"status": status, "id": answer.get("executionId"), "problem": problem, "error": answer.get("error")}
@@ -124,17 +140,29 @@ class Clients:
                 return answer
             if not keyed or time.monotonic() > deadline:
                 return None
-            await asyncio.sleep(0.3)
+            pause = min(_LONGEST_PAUSE, pause * 1.6)
+            await asyncio.sleep(pause)
 
     # --- seeing ------------------------------------------------------------------------------------------------------
 
+    def _look_for_secrets(self, response: httpx.Response) -> None:
+        if self._canary in response.text:
+            self._history.note(did="leak", url=str(response.url))
+
+    async def _intrude(self, operation: Operation, execution: str) -> None:
+        """Somebody of another organisation tries to read it."""
+        with suppress(httpx.TransportError):
+            answer = await self._stranger.get(f"/executions/{execution}")
+            self._history.note(op=operation.op, did="intrude", id=execution, status=answer.status_code)
+
     async def _watch(self, operation: Operation, execution: str) -> None:
         """Read it until it has ended, and write down how."""
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _WATCHING
         while time.monotonic() < deadline:
             with suppress(httpx.TransportError, ValueError):
                 response = await self._asker.get(f"/executions/{execution}", params={"wait": 20})
                 shown = response.json()
+                self._look_for_secrets(response)
                 if response.status_code in (200, 404):
                     seen = {"status": response.status_code, **_outcome(shown)}
                     self._history.note(op=operation.op, did="read", id=execution, **seen)
@@ -176,6 +204,8 @@ def _call(operation: Operation) -> tuple[str, dict[str, Any], dict[str, Any]]:
         case "cancel" | "retry":
             workflow = "chaos_slow"
             parameters["seconds"] = (0.2, 1.0, 3.0)[number % 3]
+        case "secret":
+            parameters["leak"] = ("result", "error")[number % 2]
         case "big":
             parameters |= {"blob": "b" * (number % 300_000), "size": number}
     return workflow, parameters, query

@@ -85,6 +85,11 @@ class Cluster:
         for link in self.links.values():
             link.stop()
 
+    async def end(self, *names: str) -> None:
+        """End services as a restart would."""
+        for name in names:
+            await self.services[name].stop()
+
     def unmount(self) -> None:
         if self.own_disk:
             subprocess.run(["umount", "-l", str(self.disk)], check=False)

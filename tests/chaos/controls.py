@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from tests.chaos.__main__ import run
+from tests.chaos.__main__ import Setting, run
 from tests.chaos.checker import check
 from tests.chaos.plan import Fault, Plan, make_plan
 
@@ -47,18 +47,20 @@ CONTROLS = [
     Control("no-compare-and-set", _ZOMBIES, lambda violation: violation.startswith("I2: ") and "times" in violation),
     Control("no-fencing", _ZOMBIES, lambda violation: violation.startswith("I5: ")),
     Control("no-dedupe", _AGAIN, _twice_in_the_store),
+    Control("no-redaction", [], lambda violation: violation.startswith("I12: ") and "records.db" in violation),
 ]
 
 
 def plan_of(control: Control) -> Plan:
-    plan = make_plan(_SEED, 500, 0, 18.0, ("steps", "cancel", "sync"))
+    plan = make_plan(_SEED, 500, 0, 18.0, ("steps", "cancel", "sync", "secret"))
     return msgspec.structs.replace(plan, faults=control.faults)
 
 
 def bites(control: Control) -> bool:
     """Whether the checker finds what is to be found."""
     with tempfile.TemporaryDirectory(prefix="chaos-control-") as directory:
-        evidence = uvloop.run(run(plan_of(control), Path(directory), ("quick-sweep", control.switch), None, 10.0))
+        setting = Setting(Path(directory), ("quick-sweep", control.switch), patience=10.0)
+        evidence = uvloop.run(run(plan_of(control), setting))
     found = [violation for violation in check(evidence) if control.expected(violation)]
     print(f"{control.switch}: {len(found)} violations of the expected kind; {found[:1]}", flush=True)
     return bool(found)

@@ -78,7 +78,8 @@ class Row(Struct, frozen=True):
 
 class Evidence(Struct, kw_only=True):
     """`clients` and `code` are the histories. `events` and `traces` are by execution; `ticks` as stream and store have
-    them; `queue` is how many messages still lie in each work queue."""
+    them; `queue` is how many messages still lie in each work queue; `faults` how many happened; `leaks` are the files
+    in which the secret of the run stands."""
 
     clients: list[dict[str, Any]] = field(default_factory=list)
     code: list[dict[str, Any]] = field(default_factory=list)
@@ -89,6 +90,8 @@ class Evidence(Struct, kw_only=True):
     tick_rows: list[tuple[str, int, str | None]] = field(default_factory=list)
     queue: dict[str, int] = field(default_factory=dict)
     letters: int = 0
+    faults: int = 0
+    leaks: list[str] = field(default_factory=list)
 
 
 async def gather_evidence(directory: Path, bus: NatsBus, database_url: str) -> Evidence:

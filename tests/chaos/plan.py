@@ -12,7 +12,7 @@ LINKS = ("executor-1", "executor-2", "gateway", "recorder", "scheduler-1", "sche
 
 #: Kind of work → its share. Cron needs no client.
 SHARES = {
-    "plain": 28,
+    "plain": 26.5,
     "sync": 22,
     "steps": 14,
     "flaky": 6,
@@ -23,6 +23,7 @@ SHARES = {
     "event": 4,
     "big": 2,
     "webhook": 2.5,
+    "secret": 1.5,
     "poison": 0.5,
 }
 
@@ -50,6 +51,10 @@ class Fault(Struct, frozen=True):
     kind: str
     target: str
     seconds: float
+
+
+#: Operations from here on are asked for after the last fault: a healthy engine answers them.
+PROBES = 1_000_000
 
 
 class Plan(Struct, frozen=True):
@@ -81,6 +86,11 @@ def make_plan(seed: int, executions: int, faults: int, seconds: float, kinds: tu
     moments = sorted(dice.uniform(0, seconds) for _ in chosen)
     operations = [_operation(dice, op, at, kind) for op, (at, kind) in enumerate(zip(moments, chosen, strict=True))]
     return Plan(seed, seconds, operations, _faults(dice, faults, seconds))
+
+
+def probes(count: int = 25) -> list[Operation]:
+    """What is asked for when all is over, once and all together."""
+    return [Operation(PROBES + n, 0.0, "sync", keyed=False, watched=False, pause=0.0, number=n) for n in range(count)]
 
 
 def _operation(dice: random.Random, op: int, at: float, kind: str) -> Operation:

@@ -10,34 +10,40 @@ from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
 
 _UNFINISHED = "SELECT count(*) FROM executions WHERE status NOT IN ('Success', 'Failed', 'Cancelled')"
+_CONSUMERS = (
+    (subjects.EVENTS, subjects.RECORDER),
+    (subjects.REQUESTS, subjects.EXECUTORS),
+    (subjects.DELAYED, subjects.EXECUTORS),
+)
 
 
-async def settle(bus: NatsBus, database_url: str, within: float) -> float:
-    """Return after how many seconds it was at rest; `within` at the latest, and then the checker tells what is not."""
-    began = time.monotonic()
+async def settle(bus: NatsBus, database_url: str, patience: float) -> float:
+    """Return after how many seconds it was at rest.
+
+    A slow machine has all the time it needs: only when for `patience` seconds no more was done than before is it given
+    up, and then the checker tells what is not finished.
+    """
+    began = better = time.monotonic()
     engine = sqlalchemy.create_engine(database_url)
-    calm = 0
-    while calm < 3 and time.monotonic() - began < within:
-        calm = calm + 1 if await _at_rest(bus, engine) else 0
+    calm, fewest = 0, float("inf")
+    while calm < 3 and time.monotonic() - better < patience:
+        left = await _left(bus, engine)
+        calm = calm + 1 if left == 0 else 0
+        if left < fewest:
+            fewest, better = left, time.monotonic()
         await asyncio.sleep(0.3)
     engine.dispose()
     return time.monotonic() - began
 
 
-async def _at_rest(bus: NatsBus, engine: sqlalchemy.Engine) -> bool:
+async def _left(bus: NatsBus, engine: sqlalchemy.Engine) -> float:
+    """How much is not finished: messages nobody has dealt with, and executions that have not ended."""
     try:
-        lags = [
-            await bus.lag(stream, consumer)
-            for stream, consumer in (
-                (subjects.EVENTS, subjects.RECORDER),
-                (subjects.REQUESTS, subjects.EXECUTORS),
-                (subjects.DELAYED, subjects.EXECUTORS),
-            )
-        ]
+        lags = [await bus.lag(stream, consumer) for stream, consumer in _CONSUMERS]
         queue = await bus.api(f"STREAM.INFO.{subjects.REQUESTS}", None)
-        if queue["state"]["messages"] or any(lag.pending or lag.unacknowledged for lag in lags):
-            return False
         with engine.connect() as connection:
-            return connection.execute(sqlalchemy.text(_UNFINISHED)).scalar() == 0
+            unfinished: int = connection.execute(sqlalchemy.text(_UNFINISHED)).scalar_one()
     except (BusUnavailable, sqlalchemy.exc.SQLAlchemyError):
-        return False
+        return float("inf")
+    waiting: int = queue["state"]["messages"]
+    return sum(lag.pending + lag.unacknowledged for lag in lags) + waiting + unfinished

@@ -4,9 +4,11 @@ Only the chaos harness starts services through this file. `quick-sweep` makes th
 the others take away one protection each, and the checker has to notice (negative controls).
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -72,11 +74,21 @@ def no_dedupe() -> None:
     SqlRecordStore.apply = each_anew  # type: ignore[method-assign]
 
 
+def no_redaction() -> None:
+    """What is read as a secret is written like anything else. Children import no shim, but they import workflows."""
+    from runlane.redaction import Redactor
+
+    change = "from runlane.redaction import Redactor\n\nRedactor.learn = lambda self, value: None\n"
+    Path(os.environ["RUNLANE_WORKFLOWS"], "unmasked.py").write_text(change)
+    Redactor.learn = lambda self, value: None  # type: ignore[method-assign]
+
+
 SWITCHES: dict[str, tuple[str, Callable[[], None]]] = {
     "quick-sweep": ("recorder", quick_sweep),
     "no-compare-and-set": ("", no_compare_and_set),
     "no-fencing": ("executor", no_fencing),
     "no-dedupe": ("recorder", no_dedupe),
+    "no-redaction": ("executor", no_redaction),
 }
 
 

@@ -1,7 +1,9 @@
 """The checker bites: a history in which all is well has no violation, and each thing that may go wrong has one."""
 
+import base64
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.clients import result_digest
 from tests.chaos.evidence import Evidence, Row, Told
-from tests.chaos.plan import make_plan
+from tests.chaos.leaks import leaks
+from tests.chaos.plan import PROBES, make_plan
 
 RESULT = {"op": 1, "done": ["t0"]}
 STEP = {"kind": "step", "key": "work-0", "result": "t0"}
@@ -51,7 +54,7 @@ def sound() -> Evidence:
             "t1": Row("Success", 1, True, "schedule", {}, {}),
         },
         traces={"e1": [(3, 0, STEP)]},
-        ticks=[{"workflow": "chaos_cron", "subject": "chaos_cron/09:00", "data": tick}],
+        ticks=[{"organization": "demo", "workflow": "chaos_cron", "subject": "chaos_cron/09:00", "data": tick}],
         tick_rows=[("chaos_cron", 1, "t1")],
         queue={"REQUESTS": 0, "DELAYED": 0},
     )
@@ -133,7 +136,7 @@ def cancelled_goes_on(it: Evidence) -> None:
 
 def tick_missed(it: Evidence) -> None:
     later = {"outcome": "skipped", "reason": "x", "scheduled_for": "2026-11-23T09:02:00Z"}
-    it.ticks.append({"workflow": "chaos_cron", "subject": "chaos_cron/09:02", "data": later})
+    it.ticks.append({"organization": "demo", "workflow": "chaos_cron", "subject": "chaos_cron/09:02", "data": later})
 
 
 def tick_twice(it: Evidence) -> None:
@@ -150,6 +153,22 @@ def left_on_the_queue(it: Evidence) -> None:
 
 def wrong_answer(it: Evidence) -> None:
     it.clients[1]["status"] = 500
+
+
+def seen_by_a_stranger(it: Evidence) -> None:
+    it.clients.append({"op": 1, "did": "intrude", "id": "e1", "status": 200})
+
+
+def secret_in_a_file(it: Evidence) -> None:
+    it.leaks = ["records.db: b'canary'"]
+
+
+def secret_in_an_answer(it: Evidence) -> None:
+    it.clients.append({"did": "leak", "url": "/executions/e1"})
+
+
+def sick_afterwards(it: Evidence) -> None:
+    it.clients.append({"op": PROBES, "did": "submit", "kind": "sync", "status": 503})
 
 
 @pytest.mark.parametrize(
@@ -176,7 +195,11 @@ def wrong_answer(it: Evidence) -> None:
         (tick_missed, "I9"),
         (tick_twice, "I9"),
         (run_without_tick, "I9"),
+        (seen_by_a_stranger, "I11"),
+        (secret_in_a_file, "I12"),
+        (secret_in_an_answer, "I12"),
         (left_on_the_queue, "I13"),
+        (sick_afterwards, "I13 probes"),
         (wrong_answer, "answers"),
     ],
 )
@@ -193,3 +216,14 @@ def test_a_seed_repeats_its_plan_and_another_does_not() -> None:
 def test_a_plan_has_every_fault_on_every_target_before_any_comes_twice() -> None:
     faults = make_plan(1, 10, 44, 30.0).faults
     assert len({(fault.kind, fault.target) for fault in faults}) == 42
+
+
+@pytest.mark.parametrize("before", ["", "B", "Be", "Bearer "])
+def test_a_secret_is_found_however_it_is_written(tmp_path: Path, before: str) -> None:
+    secret = "canary0123456789abcdef"
+    written = f"{before}{secret}".encode()
+    for name, contents in {"raw": written, "base64": base64.b64encode(written), "hex": written.hex().encode()}.items():
+        (tmp_path / name).write_bytes(b"\0\xff" + contents + b"\n")
+    (tmp_path / "other").write_bytes(b"canary0123456789abcde")
+    (tmp_path / "empty").touch()
+    assert {found.partition(":")[0] for found in leaks(tmp_path, secret)} == {"raw", "base64", "hex"}

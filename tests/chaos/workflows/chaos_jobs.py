@@ -1,6 +1,7 @@
 """The workflows of a chaos run. Each notes outside the engine what it does, in `code.jsonl` beside this directory."""
 
 import asyncio
+import base64
 import json
 import os
 import time
@@ -102,11 +103,11 @@ async def chaos_approval(context: Context, op: int) -> dict[str, Any]:
     return {"op": op, "done": [await run.step(0)]}
 
 
-@workflow(name="chaos_event", description="Waits for an event", max_duration_seconds=600, **_ASYNC)
+@workflow(name="chaos_event", description="Waits for an event", max_duration_seconds=3600, **_ASYNC)
 async def chaos_event(context: Context, op: int) -> dict[str, Any]:
     run = Run(context)
     token = await run.step(0)
-    data = await context.wait_for_event("paid", timeout=300)
+    data = await context.wait_for_event("paid", timeout=1800)
     return {"op": op, "done": [token], "heard": data}
 
 
@@ -123,6 +124,24 @@ async def chaos_poison(context: Context, op: int) -> dict[str, Any]:
     if not context.resumed:
         os._exit(13)
     return {"op": op, "done": [token]}
+
+
+@workflow(name="chaos_secret", description="Is careless with a secret", **_ASYNC)
+async def chaos_secret(context: Context, op: int, leak: str = "result") -> dict[str, Any]:
+    run = Run(context)
+    secret = await context.get_secret("vendor_key")
+
+    async def sign_in() -> dict[str, str]:
+        return {"authorization": f"Bearer {secret}"}
+
+    answered = await context.step("sign_in", sign_in)
+    context.log("warning", f"signed in with {secret}", {"encoded": base64.b64encode(secret.encode()).decode()})
+    context.set_variable("headers", answered)
+    print(f"vendor says {secret}")
+    token = await run.step(0)
+    if leak == "error":
+        raise IntegrationError("msgraph", f"the key {secret} has expired", 401)
+    return {"op": op, "done": [token], "headers": answered}
 
 
 @workflow(name="chaos_hook", description="Comes by webhook", webhook_enabled=True, **_ASYNC)
