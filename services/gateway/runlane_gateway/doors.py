@@ -19,6 +19,7 @@ from .auditing import AuditDoors
 from .auth import Authenticator
 from .cancelling import Canceller
 from .configuration import ConfigurationDoors
+from .console_door import ConsoleDoor
 from .dead_letters import DeadLetterDoors
 from .describe import Described, new_application
 from .enablement import EnablementDoors
@@ -56,6 +57,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
     live = LiveTail(parts.bus, parts.records, Lifetimes(parts.directory, parts.clock), gate.closing)
     routers = [
         OperatorDoors(problems, degraded).routes(),
+        ConsoleDoor().routes(),
         ExecutionDoors(parts, canceller, live).routes(described),
         WorkflowDoors(parts).routes(described),
         OrganisationDoors(parts).routes(described),

@@ -30,6 +30,9 @@ OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
 _WEBHOOK = re.compile(r"/webhooks/[^/]+/[^/]+")
 _MANAGING = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 
+#: And the console's own files, which are the same for everybody.
+_CONSOLE = "/console/"
+
 _requests = Counter("runlane_http_requests", "Requests answered.", ["door", "method", "status"])
 _seconds = Histogram(
     "runlane_http_seconds",
@@ -37,12 +40,15 @@ _seconds = Histogram(
     ["door"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+_READING = frozenset({"GET", "HEAD"})
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 def needs_key(method: str, path: str) -> bool:
     """Whether a request is refused without a key."""
-    return path not in OPEN and (method in _MANAGING or _WEBHOOK.fullmatch(path) is None)
+    if path in OPEN or (method in _READING and path.startswith(_CONSOLE)):
+        return False
+    return method in _MANAGING or _WEBHOOK.fullmatch(path) is None
 
 
 class Gate:

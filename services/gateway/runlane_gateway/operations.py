@@ -1,27 +1,12 @@
-"""What operators and probes ask: `/healthz`, `/readyz`, `/metrics`, and the page at `/`. None of them needs a key."""
+"""What operators and probes ask: `/healthz`, `/readyz` and `/metrics`. None of them needs a key."""
 
 from collections.abc import Callable, Mapping
 
 import prometheus_client
 from fastapi import APIRouter
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import Response
 
 from .answers import Answer, answer
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><title>Runlane</title></head>
-<body>
-<h1>Runlane</h1>
-<p>This gateway serves the API; <a href="/openapi.json">/openapi.json</a> describes it.</p>
-</body>
-</html>
-"""
-_PAGE_HEADERS = {
-    "content-security-policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-}
 
 
 class OperatorDoors:
@@ -36,7 +21,6 @@ class OperatorDoors:
         add("/healthz", self.health, methods=["GET"])
         add("/readyz", self.readiness, methods=["GET"])
         add("/metrics", self.metrics, methods=["GET"], response_class=Response)
-        add("/", self.page, methods=["GET"], response_class=HTMLResponse, include_in_schema=False)
         return router
 
     async def health(self) -> Answer:
@@ -53,7 +37,3 @@ class OperatorDoors:
     async def metrics(self) -> Response:
         """For Prometheus."""
         return Response(prometheus_client.generate_latest(), media_type=prometheus_client.CONTENT_TYPE_LATEST)
-
-    async def page(self) -> HTMLResponse:
-        """A page for whoever comes with a browser."""
-        return HTMLResponse(_PAGE, headers=_PAGE_HEADERS)

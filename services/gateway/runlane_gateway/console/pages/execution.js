@@ -1,0 +1,193 @@
+// One execution as it happens: what came of it first, then time line, log, data. Technicians and operators share it.
+
+import { api } from "../core/api.js";
+import { h, put } from "../core/dom.js";
+import { duration, titled } from "../core/format.js";
+import { Live } from "../core/live.js";
+import { session } from "../core/session.js";
+import { advice } from "../parts/advice.js";
+import { decide, nameOf, terms } from "../parts/approval.js";
+import { askReason } from "../parts/dialog.js";
+import { icon } from "../parts/icons.js";
+import { facts, json } from "../parts/json.js";
+import { log } from "../parts/log.js";
+import { status, wordOf } from "../parts/status.js";
+import { Tabs } from "../parts/tabs.js";
+import { time } from "../parts/time.js";
+import { announce, copy, toast } from "../parts/toast.js";
+import { waterfall } from "../parts/waterfall.js";
+
+const WAITS = { Queued: "Waits for an executor", Scheduled: "Waits for its time", PendingApproval: "Waits for an approval", Retrying: "Failed; it tries again", Suspended: "Waits" };
+
+export async function render(view) {
+  const page = new Page(view);
+  const live = new Live(view.params.id, view.signal, (news) => page.show(news));
+  await live.open();
+  page.show(live);
+  return page.element;
+}
+
+class Page {
+  #told = null;
+  #parts = new Map();
+
+  constructor(view) {
+    this.view = view;
+    this.status = status("Queued");
+    this.title = h("h1", "Execution");
+    this.facts = h("p.muted.facts-line");
+    this.actions = h("div.actions");
+    this.bar = h("progress", { max: 100, "aria-label": "Progress" });
+    this.barText = h("span.muted");
+    this.progress = h("div.progress", this.bar, this.barText);
+    this.outcome = h("div.outcome");
+    this.log = log();
+    this.waterfall = waterfall();
+    this.data = h("div.stack");
+    this.calls = h("div.stack");
+    this.tabs = new Tabs(view, [
+      ["log", "Log", () => this.log], ["timeline", "Timeline", () => this.waterfall], ["data", "Data", () => this.data], ["call", "As a call", () => this.calls],
+    ]);
+    this.offline = h("p.notice", { hidden: true }, "The connection is lost. It goes on by itself where it stopped.");
+    this.element = h("section.full", h("header.page",
+      h("p.crumbs", h("a", { href: view.link("executions") }, "Executions"), " / ", h("code", view.params.id), " ",
+        h("button.plain", { type: "button", "aria-label": "Copy the id", title: "Copy the id", onclick: () => copy(view.params.id, "Id copied") }, icon("copy"))),
+      h("div.row", this.title, this.status, h("div.grow"), this.actions), this.facts),
+    this.offline, this.progress, this.outcome, this.tabs.element);
+    view.onQuery = () => { this.tabs.read(); this.show(this.live); };
+  }
+
+  show(live) {
+    this.live = live;
+    const { head } = live;
+    this.status.setAttribute("state", head.status);
+    put(this.title, titled(head.workflowName));
+    this.#once("facts", [head.startedAt, head.completedAt, head.attempt, head.cancelledBy], () => put(this.facts, this.#facts(head)));
+    this.#once("actions", [head.status], () => put(this.actions, this.#buttons(head)));
+    this.#progress(head);
+    this.#once("outcome", [head.status, head.result, head.error, head.message, head.approval, head.internal, head.resumesAt], () => put(this.outcome, this.#outcome(head)));
+    this.offline.hidden = !live.lost || live.finished;
+    this.#fill(live);
+    this.#say(head);
+  }
+
+  /** Draw a part again only when what it shows has changed, so that nothing flickers or loses the focus. */
+  #once(name, what, draw) {
+    const told = JSON.stringify(what);
+    if (this.#parts.get(name) === told) return;
+    this.#parts.set(name, told);
+    draw();
+  }
+
+  #fill(live) {
+    this.log.lines = live.logs;
+    this.tabs.count("log", live.logs.length);
+    this.tabs.count("timeline", live.steps.length + live.calls.length);
+    if (this.tabs.current === "timeline") this.waterfall.execution = live;
+    if (this.tabs.current === "data") this.#once("data", [live.variables, live.checkpoints.length, live.steps.length, live.head.input, live.dropped], () => put(this.data, data(live)));
+    if (this.tabs.current === "call") this.#once("call", [live.head.input], () => put(this.calls, this.#call(live.head)));
+  }
+
+  #say(head) {
+    const told = `${wordOf(head.status)}${head.progress && !this.live.finished ? `, ${Math.floor(head.progress / 10) * 10} %` : ""}`;
+    if (this.#told !== null && this.#told !== told) announce(told);
+    this.#told = told;
+  }
+
+  #facts(head) {
+    const trigger = head.trigger.reference && head.trigger.kind === "retry"
+      ? ["retry of ", h("a", { href: this.view.link(`executions/${head.trigger.reference}`) }, head.trigger.reference.slice(-8))]
+      : [head.trigger.kind, head.trigger.reference ? ` ${head.trigger.reference}` : ""];
+    return [
+      ["By ", nameOf(head.executedBy), " (", trigger, ")"],
+      ["Queued ", time(head.queuedAt)],
+      head.startedAt && ["Started ", time(head.startedAt)],
+      head.durationMs !== null && head.durationMs !== undefined && ["Took ", duration(head.durationMs)],
+      head.attempt > 1 && [`Attempt ${head.attempt}`],
+      head.cancelledBy && ["Cancelled by ", nameOf(head.cancelledBy)],
+      head.tags?.length && head.tags.map((tag) => h("span.tag", tag)),
+    ].filter(Boolean).map((parts) => h("span", parts));
+  }
+
+  #progress(head) {
+    const known = typeof head.progress === "number";
+    this.progress.dataset.status = head.status;
+    this.progress.hidden = this.live.finished && head.status !== "Success";
+    if (known || this.live.finished) this.bar.value = head.status === "Success" ? 100 : head.progress ?? 0;
+    else this.bar.removeAttribute("value");
+    put(this.barText, this.live.finished ? "Done" : [known ? `${Math.round(head.progress)} %` : WAITS[head.status] ?? "Runs", head.progressMessage].filter(Boolean).join(" · "));
+  }
+
+  #buttons(head) {
+    const { view } = this;
+    const again = () => h("a.button", { href: view.link(`run/${formOf(head)}`, { from: head.executionId }) }, icon("pen"), "Change and run");
+    if (!this.live.finished) return session.can("canManageExecutions") ? h("button.button.danger", { type: "button", onclick: () => this.#cancel(head) }, icon("stop"), "Cancel…") : null;
+    return [again(), session.can("canManageExecutions") ? h("button.button.primary", { type: "button", onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
+  }
+
+  #cancel(head) {
+    return askReason({
+      title: `Cancel ${titled(head.workflowName)}?`, text: h("p", "It is stopped where it is. What it has done already stays done."),
+      label: "Reason, kept in the record", verb: "Cancel it", tone: "danger",
+      async act(reason) {
+        await api.post(`/executions/${encodeURIComponent(head.executionId)}/cancel`, { reason });
+        toast("Cancelled");
+      },
+    });
+  }
+
+  async #retry(button, head) {
+    button.disabled = true;
+    try {
+      const { executionId } = await api.post(`/executions/${encodeURIComponent(head.executionId)}/retry`, undefined, { headers: { Prefer: "respond-async", "Idempotency-Key": crypto.randomUUID() } });
+      this.view.go(`executions/${executionId}`);
+    } catch (problem) {
+      toast(problem.message, { tone: "bad" });
+      button.disabled = false;
+    }
+  }
+
+  #outcome(head) {
+    if (head.status === "PendingApproval" && head.approval) return this.#approval(head);
+    if (head.error) return error(head);
+    if (head.status === "Success") return h("div.card.padded.good", h("h2", "Result"), head.result === null || head.result === undefined ? h("p.muted", "It returned nothing.") : facts(head.result));
+    if (head.status === "Cancelled") return h("div.card.padded", h("h2", "Cancelled"), h("p", head.message ?? "Somebody stopped it."));
+    return head.resumesAt ? h("p.notice", "It goes on ", time(head.resumesAt, { since: true })) : null;
+  }
+
+  #approval(head) {
+    const act = (approved) => () => decide(head, head.approval, approved);
+    return h("div.card.padded.ask", h("h2", "Waits for an approval"), h("p", head.approval.message ?? "It starts as soon as it is approved."),
+      h("p.muted", "Expires ", time(head.approval.expiresAt, { since: true })), terms(head.approval),
+      session.can("canApproveExecutions") ? h("div.actions", h("button.button.primary", { type: "button", onclick: act(true) }, "Approve…"), h("button.button.danger", { type: "button", onclick: act(false) }, "Reject…")) : null);
+  }
+
+  #call(head) {
+    const body = JSON.stringify(head.input ?? {}, null, 2);
+    const curl = [`curl -X POST ${location.origin}/workflows/${head.workflowName} \\`, `  -H "Authorization: Bearer $RUNLANE_API_KEY" \\`, `  -H "X-Organization-Id: ${head.orgId}" \\`, `  -H "Content-Type: application/json" \\`, `  -d '${body.replaceAll("'", "'\\''")}'`].join("\n");
+    const record = `curl ${location.origin}/executions/${head.executionId} \\\n  -H "Authorization: Bearer $RUNLANE_API_KEY" \\\n  -H "X-Organization-Id: ${head.orgId}"`;
+    const block = (title, text) => h("section", h("div.row", h("h2", title), h("div.grow"), h("button.button", { type: "button", onclick: () => copy(text) }, icon("copy"), "Copy as curl")), h("pre.code", text));
+    return [block("Run it again", curl), block("Read its record", record), h("p.muted", "What is secret is masked here: put the true values in its place.")];
+  }
+}
+
+const formOf = (head) => (head.trigger.kind === "form" && head.trigger.reference ? head.trigger.reference : head.workflowName);
+
+function error(head) {
+  const details = head.details && Object.keys(head.details).length ? facts(head.details) : null;
+  const what = advice(head.error);
+  return h("div.card.padded.bad", { role: "group", "aria-label": "Error" }, h("h2", head.error), h("p.lead", head.message ?? ""), details,
+    what ? [h("h3", "What to do"), h("p", what)] : null,
+    head.internal ? h("details", h("summary", "Internal"), h("p", `${head.internal.type}: ${head.internal.message}`), h("pre.code", head.internal.traceback ?? "")) : null);
+}
+
+function data(live) {
+  const part = (title, node) => h("section", h("h2", title), node);
+  return [
+    part("Input", live.head.input ? facts(live.head.input) : h("p.muted", "None.")),
+    Object.keys(live.variables).length ? part("Variables", facts(live.variables)) : null,
+    live.checkpoints.length ? part("Checkpoints", h("dl.facts", live.checkpoints.slice(-200).map((mark) => h("div", h("dt", mark.name), h("dd", json(mark.data)))))) : null,
+    live.steps.length ? part("Steps", h("dl.facts", live.steps.slice(-200).map((step) => h("div", h("dt", step.name), h("dd", json(step.result)))))) : null,
+    live.dropped.length ? h("p.notice", live.dropped.map((one) => `${one.count} ${one.what} were counted and not kept. `)) : null,
+  ];
+}

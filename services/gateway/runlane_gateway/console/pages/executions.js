@@ -1,0 +1,143 @@
+// The list of executions: filters and place are in the address, the gateway does the filtering, pages are read by keys.
+
+import { api } from "../core/api.js";
+import { h, put } from "../core/dom.js";
+import { every } from "../core/every.js";
+import { duration, instant, local } from "../core/format.js";
+import { session } from "../core/session.js";
+import { nameOf } from "../parts/approval.js";
+import { status, STATUSES, wordOf } from "../parts/status.js";
+import { pager, Table } from "../parts/table.js";
+import { time } from "../parts/time.js";
+
+const LOOK_MS = 3000;
+const PAGE = 50;
+const TRIGGERS = ["http", "schedule", "form", "webhook", "retry"];
+const FINISHED = new Set(["Success", "Failed", "Cancelled"]);
+
+export async function render(view) {
+  const table = new Table({ caption: "Executions", key: (item) => item.executionId, empty: "No execution matches.", columns: columns(view) });
+  const pages = pager({ older: () => view.filter(withQuery(view.query, { after: next })), first: () => view.filter(withQuery(view.query, { after: null })) });
+  const fresh = h("button.button.fresh", { type: "button", onclick: () => { shown = latest; paint(); } });
+  const problem = h("p.problem", { role: "alert" });
+  const filters = new Filters(view);
+  let shown = [];
+  let latest = [];
+  let next = null;
+
+  async function look() {
+    const asked = view.query.toString();
+    try {
+      const page = await api.get("/executions", { query: { ...read(view.query), limit: PAGE }, signal: view.signal });
+      if (asked !== view.query.toString()) return;
+      latest = page.executions;
+      next = page.next;
+      put(problem, "");
+    } catch (refused) {
+      if (refused.name === "AbortError") throw refused;
+      put(problem, refused.message);
+      throw refused;
+    }
+    merge();
+  }
+
+  /** Rows in sight are kept up to date where they are; new ones wait until they are asked for, so nothing jumps. */
+  function merge() {
+    const byId = new Map(latest.map((item) => [item.executionId, item]));
+    const added = latest.filter((item) => !shown.some((one) => one.executionId === item.executionId));
+    if (!shown.length || scrollY < 40 && !document.querySelector(".table tr:hover, .table :focus-visible") && !added.length) shown = latest;
+    else shown = shown.map((item) => byId.get(item.executionId) ?? item);
+    paint();
+  }
+
+  function paint() {
+    const added = latest.filter((item) => !shown.some((one) => one.executionId === item.executionId)).length;
+    table.show(shown);
+    fresh.hidden = added === 0;
+    put(fresh, added >= PAGE ? `${PAGE}+ new` : `${added} new`);
+    pages.show({ hasOlder: next !== null, isFirst: !view.query.has("after") });
+  }
+
+  view.onQuery = () => {
+    shown = [];
+    filters.read();
+    look().catch(() => {});
+  };
+  await look();
+  every(LOOK_MS, view.signal, async () => { if (!view.query.has("after") || shown.some((item) => !FINISHED.has(item.status))) await look(); });
+  return h("section.full", h("header.page.row", h("h1", "Executions"), h("div.grow"), fresh), filters.element, problem, table.element, pages.element);
+}
+
+function columns(view) {
+  return [
+    { title: "Status", class: "tight", cell: (item) => status(item.status) },
+    { title: "Workflow", class: "wide", cell: (item) => [h("a.strong", { href: view.link(`executions/${item.executionId}`) }, item.workflowName), told(item)] },
+    { title: "Queued", class: "tight", cell: (item) => time(item.queuedAt) },
+    { title: "Took", class: "tight number", cell: (item) => (item.durationMs === null ? progress(item) : duration(item.durationMs)) },
+    { title: "Tries", class: "tight number", cell: (item) => item.attempt || "–" },
+    { title: "Trigger", class: "tight", cell: (item) => item.trigger.kind },
+    { title: "By", class: "by", cell: (item) => nameOf(item.executedBy) },
+    { title: "Id", class: "tight code", cell: (item) => item.executionId.slice(-8) },
+  ];
+}
+
+function told(item) {
+  const text = item.error ? `${item.error}: ${item.message ?? ""}` : FINISHED.has(item.status) ? null : item.progressMessage;
+  return text ? h("span.told", { class: item.error ? "bad" : "muted", title: text }, text) : null;
+}
+
+function progress(item) {
+  return FINISHED.has(item.status) || item.progress === null ? "–" : `${Math.round(item.progress)} %`;
+}
+
+function read(query) {
+  const asked = {};
+  for (const name of ["workflow", "trigger", "tag", "from", "to", "after"]) asked[name] = query.get(name);
+  return { ...asked, status: query.getAll("status") };
+}
+
+function withQuery(query, changes) {
+  const changed = new URLSearchParams(query);
+  for (const [name, value] of Object.entries(changes)) {
+    changed.delete(name);
+    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== "") changed.append(name, one);
+  }
+  return changed;
+}
+
+/** What the address filters by, as controls. Every change is a new address, so Back goes back. */
+class Filters {
+  constructor(view) {
+    this.view = view;
+    this.statuses = h("fieldset.pills", h("legend.unseen", "Status"), STATUSES.map((name) => h("label.pill",
+      h("input", { type: "checkbox", name: "status", value: name, onchange: () => this.#changed() }), wordOf(name))));
+    this.workflow = h("input", { name: "workflow", placeholder: "Workflow", "aria-label": "Workflow", list: "workflow-names", autocomplete: "off", onchange: () => this.#changed(), "data-search": true });
+    this.tag = h("input", { name: "tag", placeholder: "Tag", "aria-label": "Tag", onchange: () => this.#changed() });
+    this.trigger = h("select", { name: "trigger", "aria-label": "Trigger", onchange: () => this.#changed() }, h("option", { value: "" }, "Any trigger"), TRIGGERS.map((name) => h("option", { value: name }, name)));
+    this.from = h("input", { type: "datetime-local", name: "from", "aria-label": `Queued from, ${session.zone}`, title: `Queued from, ${session.zone}`, onchange: () => this.#changed() });
+    this.to = h("input", { type: "datetime-local", name: "to", "aria-label": `Queued before, ${session.zone}`, title: `Queued before, ${session.zone}`, onchange: () => this.#changed() });
+    const names = h("datalist", { id: "workflow-names" });
+    api.get("/workflows", { signal: view.signal }).then(({ workflows }) => put(names, workflows.map((workflow) => h("option", { value: workflow.name })))).catch(() => {});
+    this.element = h("form.filters", { role: "search", "aria-label": "Filters", onsubmit: (event) => { event.preventDefault(); this.#changed(); } },
+      this.statuses, h("details.more", { open: matchMedia("(min-width: 44rem)").matches }, h("summary", "More filters"), h("div.row", this.workflow, this.tag, this.trigger, h("span.range", this.from, h("span.muted", "to"), this.to),
+        h("button.button", { type: "button", onclick: () => view.filter({}) }, "Clear")), names));
+    this.read();
+  }
+
+  read() {
+    const { query } = this.view;
+    const chosen = new Set(query.getAll("status"));
+    for (const box of this.statuses.querySelectorAll("input")) box.checked = chosen.has(box.value);
+    for (const name of ["workflow", "tag", "trigger"]) this[name].value = query.get(name) ?? "";
+    for (const name of ["from", "to"]) this[name].value = query.get(name) ? local(query.get(name)) : "";
+  }
+
+  #changed() {
+    const when = (input) => (input.value ? instant(input.value) : null);
+    this.view.filter(withQuery(this.view.query, {
+      status: [...this.statuses.querySelectorAll("input:checked")].map((box) => box.value),
+      workflow: this.workflow.value.trim(), tag: this.tag.value.trim(), trigger: this.trigger.value,
+      from: when(this.from), to: when(this.to), after: null,
+    }));
+  }
+}

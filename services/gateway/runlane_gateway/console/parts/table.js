@@ -1,0 +1,53 @@
+// A table whose rows are matched by their keys, so that news changes cells and nothing jumps.
+
+import { h, put } from "../core/dom.js";
+
+/** `columns`: [{name, title, cell(item) → node or text, class}]; `key(item)`; `link(item)` → where a row leads. */
+export class Table {
+  #rows = new Map();
+
+  constructor({ caption, columns, key, link, empty = "Nothing here." }) {
+    Object.assign(this, { columns, key, link, empty });
+    this.body = h("tbody");
+    this.note = h("p.empty", { hidden: true });
+    this.element = h("div.table", { role: "region", "aria-label": caption, tabindex: 0 },
+      h("table", h("caption.unseen", caption),
+        h("thead", h("tr", columns.map((column) => h("th", { scope: "col", class: column.class ?? "" }, column.title)))), this.body),
+      this.note);
+  }
+
+  /** Show these, in this order. */
+  show(items) {
+    const rows = items.map((item) => this.#row(item));
+    const kept = new Set(items.map(this.key));
+    for (const key of this.#rows.keys()) if (!kept.has(key)) this.#rows.delete(key);
+    if (rows.length !== this.body.children.length || rows.some((row, index) => this.body.children[index] !== row)) this.body.replaceChildren(...rows);
+    this.note.hidden = items.length > 0;
+    put(this.note, this.empty);
+  }
+
+  #row(item) {
+    const key = this.key(item);
+    const known = this.#rows.get(key);
+    const told = JSON.stringify(item);
+    if (known?.told === told) return known.row;
+    const row = known?.row ?? h("tr", { onclick: (event) => this.#follow(event, row) });
+    put(row, this.columns.map((column) => h("td", { class: column.class ?? "", "data-title": column.title }, column.cell(item))));
+    this.#rows.set(key, { row, told });
+    return row;
+  }
+
+  /** A click anywhere in a row follows its link, unless text is being selected. */
+  #follow(event, row) {
+    if (event.target.closest("a, button, input") || String(getSelection())) return;
+    row.querySelector("a")?.click();
+  }
+}
+
+/** Older and newer pages of a list that is read by keys. */
+export function pager({ older, first }) {
+  const back = h("button.button", { type: "button", onclick: first }, "Newest");
+  const on = h("button.button", { type: "button", onclick: older }, "Older");
+  const element = h("nav.pager", { "aria-label": "Pages" }, back, on);
+  return { element, show({ hasOlder, isFirst }) { on.disabled = !hasOlder; back.disabled = isFirst; } };
+}
