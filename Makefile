@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos chaos-controls chaos-long check format bench clean
+.PHONY: help install demo test test-console chaos chaos-controls chaos-long check format bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +23,12 @@ $(INSTALLED): pyproject.toml
 demo: install ## Start the whole engine, run a workflow in each mode, show the record
 	$(BIN)/python examples/demo.py
 
-test: install ## Run all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+test: install ## Run all tests but those of the console
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/console
+
+test-console: install ## Run the tests of the console in Chromium, which is installed if there is none
+	scripts/install_chromium.sh
+	$(BIN)/python -m pytest tests/console
 
 chaos: install ## 5,000 executions of real processes under 44 faults, and whether every promise held (SEED=n repeats a plan)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(CHAOS)
