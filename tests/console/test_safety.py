@@ -82,6 +82,24 @@ async def test_the_browser_refuses_to_make_markup_of_text(browser: Browser, desk
     assert refused == "TypeError"
 
 
+async def test_elements_are_made_without_scripts_whatever_a_page_hands_over(open_page: Opened, desk: Desk) -> None:
+    page = await open_page(key=None)
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    made = await page.evaluate(
+        """async (evil) => {
+          const base = document.querySelector('script[type="module"]').src.replace('app.js', '');
+          const { h } = await import(base + 'core/dom.js');
+          const link = (href) => h('a', { href }).getAttribute('href');
+          let handler = 'taken';
+          try { h('p', { onclick: 'alert(1)' }); } catch { handler = 'refused'; }
+          const evils = ['javascript:alert(1)', 'JaVaScript:x', ' javascript:x', 'data:text/html,x', '//evil.example'];
+          return { links: evils.map(link), own: link('#/demo/run'), handler, children: h('p', evil).children.length };
+        }""",
+        EVIL,
+    )
+    assert made == {"links": ["#"] * 5, "own": "#/demo/run", "handler": "refused", "children": 0}
+
+
 async def test_an_address_cannot_lead_out_of_the_console(open_page: Opened, desk: Desk) -> None:
     await desk.run("small")
     page = await open_page("#//evil.example/x")

@@ -211,3 +211,4 @@ async def test_someone_without_the_permission_sees_no_button_for_it(open_page: O
     page = await open_page(f"#/demo/executions/{execution_id}", key=made["key"])
     await status(page, "Succeeded")
     await expect(page.get_by_role("button", name="Run again")).to_have_count(0)
+    await expect(page.get_by_role("link", name="Change and run")).to_have_count(0)

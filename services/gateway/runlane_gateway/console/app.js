@@ -76,7 +76,7 @@ function lonely(title, text) {
 
 function unreachable(problem) {
   return h("main.lonely", h("h1", "The console cannot start"), h("p", { role: "alert" }, problem.message),
-    h("button.button.primary", { onclick: () => location.reload() }, "Try again"));
+    h("div.actions", h("button.button.primary", { onclick: () => location.reload() }, "Try again"), h("button.button", { onclick: () => showSignIn() }, "Sign out")));
 }
 
 applyTheme();

@@ -2,6 +2,7 @@
 
 import { api } from "../core/api.js";
 import { h, put } from "../core/dom.js";
+import { every } from "../core/every.js";
 import { duration, titled } from "../core/format.js";
 import { Live } from "../core/live.js";
 import { session } from "../core/session.js";
@@ -17,6 +18,8 @@ import { time } from "../parts/time.js";
 import { announce, copy, toast } from "../parts/toast.js";
 import { waterfall } from "../parts/waterfall.js";
 
+const SECOND = 1000;
+const LOST = "The connection is lost. It goes on by itself where it stopped.";
 const WAITS = { Queued: "Waits for an executor", Scheduled: "Waits for its time", PendingApproval: "Waits for an approval", Retrying: "Failed; it tries again", Suspended: "Waits" };
 
 export async function render(view) {
@@ -24,6 +27,7 @@ export async function render(view) {
   const live = new Live(view.params.id, view.signal, (news) => page.show(news));
   await live.open();
   page.show(live);
+  every(SECOND, view.signal, async () => page.tick());
   return page.element;
 }
 
@@ -48,7 +52,7 @@ class Page {
     this.tabs = new Tabs(view, [
       ["log", "Log", () => this.log], ["timeline", "Timeline", () => this.waterfall], ["data", "Data", () => this.data], ["call", "As a call", () => this.calls],
     ]);
-    this.offline = h("p.notice", { hidden: true }, "The connection is lost. It goes on by itself where it stopped.");
+    this.offline = h("p.notice", { hidden: true, role: "status" }, LOST);
     this.element = h("section.full", h("header.page",
       h("p.crumbs", h("a", { href: view.link("executions") }, "Executions"), " / ", h("code", view.params.id), " ",
         h("button.plain", { type: "button", "aria-label": "Copy the id", title: "Copy the id", onclick: () => copy(view.params.id, "Id copied") }, icon("copy"))),
@@ -66,10 +70,14 @@ class Page {
     this.#once("actions", [head.status], () => put(this.actions, this.#buttons(head)));
     this.#progress(head);
     this.#once("outcome", [head.status, head.result, head.error, head.message, head.approval, head.internal, head.resumesAt], () => put(this.outcome, this.#outcome(head)));
-    this.offline.hidden = !live.lost || live.finished;
+    this.offline.hidden = live.finished || !(live.lost || live.problem);
+    put(this.offline, live.problem ? `It is not followed any more: ${live.problem.message}` : LOST);
     this.#fill(live);
     this.#say(head);
   }
+
+  /** What runs grows on the time line, also while it says nothing. */
+  tick() { if (this.tabs.current === "timeline" && !this.live.finished) this.waterfall.execution = this.live; }
 
   /** Draw a part again only when what it shows has changed, so that nothing flickers or loses the focus. */
   #once(name, what, draw) {
@@ -120,9 +128,9 @@ class Page {
 
   #buttons(head) {
     const { view } = this;
-    const again = () => h("a.button", { href: view.link(`run/${formOf(head)}`, { from: head.executionId }) }, icon("pen"), "Change and run");
+    const again = session.can("canExecuteWorkflows") && h("a.button", { href: view.link(`run/${formOf(head)}`, { from: head.executionId }) }, icon("pen"), "Change and run");
     if (!this.live.finished) return session.can("canManageExecutions") ? h("button.button.danger", { type: "button", onclick: () => this.#cancel(head) }, icon("stop"), "Cancel…") : null;
-    return [again(), session.can("canManageExecutions") ? h("button.button.primary", { type: "button", onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
+    return [again, session.can("canManageExecutions") ? h("button.button.primary", { type: "button", onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
   }
 
   #cancel(head) {
@@ -149,10 +157,11 @@ class Page {
 
   #outcome(head) {
     if (head.status === "PendingApproval" && head.approval) return this.#approval(head);
-    if (head.error) return error(head);
+    if (head.error && this.live.finished) return error(head);
     if (head.status === "Success") return h("div.card.padded.good", h("h2", "Result"), head.result === null || head.result === undefined ? h("p.muted", "It returned nothing.") : facts(head.result));
     if (head.status === "Cancelled") return h("div.card.padded", h("h2", "Cancelled"), h("p", head.message ?? "Somebody stopped it."));
-    return head.resumesAt ? h("p.notice", "It goes on ", time(head.resumesAt, { since: true })) : null;
+    return h("div.card.padded", h("h2", "Result"), head.resumesAt ? h("p", "It goes on ", time(head.resumesAt, { since: true }), ".") : h("p.muted", "Shows up here when it has ended."),
+      head.error ? h("p.bad", `The last attempt failed: ${head.error}: ${head.message ?? ""}`) : null);
   }
 
   #approval(head) {

@@ -1,11 +1,10 @@
-// A modal dialog: keeps the focus inside, Esc closes it, the focus goes back to where it was.
+// A modal dialog: the browser keeps the focus inside, closes it on Esc, and gives the focus back.
 
 import { h, uid } from "../core/dom.js";
 
 /** Shows a dialog; `body` and `actions` get `close(value)`. Resolves to that value, undefined when dismissed. */
 export function dialog(title, build, { wide = false } = {}) {
   return new Promise((resolve) => {
-    const before = document.activeElement;
     const id = uid("dialog");
     let value;
     const close = (result) => { value = result; element.close(); };
@@ -13,7 +12,7 @@ export function dialog(title, build, { wide = false } = {}) {
       h("header", h("h2", { id }, title),
         h("button.plain", { type: "button", "aria-label": "Close", onclick: () => close() }, "✕")),
       build(close));
-    element.addEventListener("close", () => { element.remove(); before?.focus?.(); resolve(value); });
+    element.addEventListener("close", () => { element.remove(); resolve(value); });
     element.addEventListener("click", (event) => { if (event.target === element) close(); });
     document.body.append(element);
     element.showModal();
