@@ -181,7 +181,7 @@ class Claims:
             return await self._follow_up(request, *found, lane)
         if await self._line.is_queued(request):
             # Whoever accepted it died before he had put it up for approval. Nobody can give one any more.
-            return await self._expire(request, 0, None)
+            return await self._expire(request, lane, 0, None)
         return Settled()
 
     async def _follow_up(self, request: Request, stored: Stored, state: Event, lane: str) -> Verdict:
@@ -194,7 +194,7 @@ class Claims:
             raise StateConflict("The state line cannot be read up to its end yet.")  # from a replica that lags
         if isinstance(state, PendingApproval) and state.data.step is None:
             if self._clock.now() >= state.data.terms.expires_at:
-                return await self._expire(request, stored.sequence, state)
+                return await self._expire(request, lane, stored.sequence, state)
             await self._line.publish(wake_message(request, state.data.terms.expires_at, lane))
         else:
             await self.ask_again(request, state, stored.sequence, lane)
@@ -232,7 +232,7 @@ class Claims:
         name = subjects.awaited_event(suspended.reason)
         return name is not None and await event_is_waiting(self._line.bus, self._sealer, request, name, sequence)
 
-    async def _expire(self, request: Request, expect: int, state: PendingApproval | None) -> Verdict:
+    async def _expire(self, request: Request, lane: str, expect: int, state: PendingApproval | None) -> Verdict:
         now = self._clock.now()
         data = ApprovalExpiredData(expired_at=now, decisions=[] if state is None else state.data.decisions)
         never_run = msgspec.structs.replace(request, attempt=0)
@@ -240,7 +240,8 @@ class Claims:
         try:
             await self._line.move(request, expired, expect)
         except StateConflict:
-            return Settled()  # decided in the last moment
+            # Decided in the last moment, or only now put up for approval: then its time has to be seen to.
+            return await self._look(request, lane)
         return Settled(encode(expired))
 
     async def _give_up(self, request: Request, message: str, expect: int) -> Verdict:
