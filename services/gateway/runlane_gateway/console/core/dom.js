@@ -35,7 +35,7 @@ function assign(element, key, value) {
   } else if (key === "class") element.classList.add(...value.split(" ").filter(Boolean));
   else if (key === "href") element.setAttribute("href", harmless(value));
   else if (PROPERTIES.has(key)) element[key] = value;
-  else if (value !== false) element.setAttribute(key, value === true ? "" : value);
+  else if (value !== false) element.setAttribute(key, value === true && !key.startsWith("aria-") ? "" : value);
 }
 
 function harmless(address) {
