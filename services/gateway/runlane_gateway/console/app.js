@@ -42,7 +42,8 @@ async function firstOrgs() {
 async function show() {
   const place = readAddress();
   const org = place.org || known(lastOrg()) || session.orgs[0]?.id;
-  if (!org) return put(app, lonely("You are in no organisation", "Your key is valid, and there is no organisation that it may act in. Whoever made it can change that."));
+  if (!org) return put(app, lonely("You are in no organisation",
+    "Your key is valid, and there is no organisation that it may act in. Whoever made it can change that."));
   if (!place.org || !place.path.length) return location.replace(address(org, HOME));
   if (session.org?.id !== org) await enter(org);
   if (!session.org) return undefined;
@@ -76,7 +77,8 @@ function lonely(title, text) {
 
 function unreachable(problem) {
   return h("main.lonely", h("h1", "The console cannot start"), h("p", { role: "alert" }, problem.message),
-    h("div.actions", h("button.button.primary", { onclick: () => location.reload() }, "Try again"), h("button.button", { onclick: () => showSignIn() }, "Sign out")));
+    h("div.actions", h("button.button.primary", { onclick: () => location.reload() }, "Try again"),
+      h("button.button", { onclick: () => showSignIn() }, "Sign out")));
 }
 
 applyTheme();

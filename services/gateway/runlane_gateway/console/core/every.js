@@ -19,8 +19,13 @@ export async function every(ms, signal, look) {
 
 function pause(ms, signal) {
   return new Promise((resolve) => {
-    const ended = () => { clearTimeout(timer); signal.removeEventListener("abort", ended); document.removeEventListener("visibilitychange", seen); resolve(); };
     const seen = () => { if (!document.hidden) ended(); };
+    const ended = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", ended);
+      document.removeEventListener("visibilitychange", seen);
+      resolve();
+    };
     const timer = setTimeout(ended, ms);
     signal.addEventListener("abort", ended);
     document.addEventListener("visibilitychange", seen);

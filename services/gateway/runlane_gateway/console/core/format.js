@@ -20,7 +20,8 @@ export function moment(text, { zone = session.zone } = {}) {
 
 /** "12:04:09.123". */
 export function clock(text) {
-  return text ? format(session.zone, { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3 }).format(new Date(text)) : "–";
+  return text ? format(session.zone, { hour: "2-digit", minute: "2-digit", second: "2-digit",
+    fractionalSecondDigits: 3 }).format(new Date(text)) : "–";
 }
 
 /** "just now", "4 min ago", "in 2 h". */
@@ -68,7 +69,8 @@ export function local(text, zone = session.zone) {
 }
 
 function wall(instantMs, zone) {
-  const parts = Object.fromEntries(format(zone, { hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit" })
+  const parts = Object.fromEntries(format(zone, { hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit",
+    minute: "2-digit", second: "2-digit" })
     .formatToParts(new Date(instantMs)).map((part) => [part.type, part.value]));
   return Date.UTC(parts.year, parts.month - 1, parts.day, parts.hour, parts.minute, parts.second);
 }

@@ -75,7 +75,8 @@ export class Live {
 
   #whole(record) {
     this.#empty();
-    Object.assign(this, { logs: record.logs, steps: record.steps, calls: record.integrationCalls, checkpoints: record.stateSnapshots, events: record.events, variables: record.variables, dropped: record.dropped });
+    Object.assign(this, { logs: record.logs, steps: record.steps, calls: record.integrationCalls, checkpoints: record.stateSnapshots,
+      events: record.events, variables: record.variables, dropped: record.dropped });
     const first = [{ timestamp: record.queuedAt, status: record.runAt ? "Scheduled" : "Queued" }];
     if (record.startedAt) first.push({ timestamp: record.startedAt, status: "Running", attempt: 1 });
     this.states = [...first, ...record.transitions].sort((one, other) => Date.parse(one.timestamp) - Date.parse(other.timestamp));

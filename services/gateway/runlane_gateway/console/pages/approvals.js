@@ -13,7 +13,8 @@ const LOOK_MS = 5000;
 
 export async function render(view) {
   const list = h("ul.inbox");
-  const empty = h("div.empty", { hidden: true }, h("p", "Nothing waits for an approval."), h("p.muted", "What needs one shows up here by itself."));
+  const empty = h("div.empty", { hidden: true }, h("p", "Nothing waits for an approval."),
+    h("p.muted", "What needs one shows up here by itself."));
   const known = new Map();
   const after = view.query.get("after");
   const older = h("a.button", { hidden: true }, "Older");
@@ -41,7 +42,8 @@ export async function render(view) {
 
   await look();
   every(LOOK_MS, view.signal, look);
-  return h("section.medium", h("header.page", h("h1", "Approvals"), h("p.muted", `What waits for a word in ${session.org.name}`)), list, empty, older);
+  return h("section.medium", h("header.page", h("h1", "Approvals"), h("p.muted", `What waits for a word in ${session.org.name}`)), list,
+    empty, older);
 }
 
 function card(view, item, look) {
@@ -49,10 +51,12 @@ function card(view, item, look) {
   const asked = item.requestedBy.name ?? item.requestedBy.email ?? item.requestedBy.id;
   return h("li.card.padded.approval", { "data-id": item.executionId },
     h("header", h("h2", h("a", { href: view.link(`executions/${item.executionId}`) }, titled(item.workflowName))),
-      h("p.muted", `${asked} asked `, time(approval.requestedAt, { since: true }), " · expires ", time(approval.expiresAt, { since: true }))),
+      h("p.muted", `${asked} asked `, time(approval.requestedAt, { since: true }), " · expires ",
+        time(approval.expiresAt, { since: true }))),
     h("p.lead", approval.message ?? "It starts as soon as it is approved."),
     h("h3", "What will happen"),
-    h("p.muted", item.runAt ? ["It runs at ", time(item.runAt), " with:"] : `${titled(item.workflowName)} ${approval.message ? "goes on; it was started" : "runs"} with:`),
+    h("p.muted", item.runAt ? ["It runs at ", time(item.runAt), " with:"]
+      : `${titled(item.workflowName)} ${approval.message ? "goes on; it was started" : "runs"} with:`),
     item.input ? facts(item.input) : h("p.muted", "No input."),
     terms(approval),
     session.can("canApproveExecutions") ? actions(item, look) : h("p.muted", "Deciding needs the permission canApproveExecutions."));

@@ -20,7 +20,8 @@ import { waterfall } from "../parts/waterfall.js";
 
 const SECOND = 1000;
 const LOST = "The connection is lost. It goes on by itself where it stopped.";
-const WAITS = { Queued: "Waits for an executor", Scheduled: "Waits for its time", PendingApproval: "Waits for an approval", Retrying: "Failed; it tries again", Suspended: "Waits" };
+const WAITS = { Queued: "Waits for an executor", Scheduled: "Waits for its time", PendingApproval: "Waits for an approval",
+  Retrying: "Failed; it tries again", Suspended: "Waits" };
 
 export async function render(view) {
   const page = new Page(view);
@@ -50,12 +51,14 @@ class Page {
     this.data = h("div.stack");
     this.calls = h("div.stack");
     this.tabs = new Tabs(view, [
-      ["log", "Log", () => this.log], ["timeline", "Timeline", () => this.waterfall], ["data", "Data", () => this.data], ["call", "As a call", () => this.calls],
+      ["log", "Log", () => this.log], ["timeline", "Timeline", () => this.waterfall], ["data", "Data", () => this.data],
+      ["call", "As a call", () => this.calls],
     ]);
     this.offline = h("p.notice", { hidden: true, role: "status" }, LOST);
     this.element = h("section.full", h("header.page",
       h("p.crumbs", h("a", { href: view.link("executions") }, "Executions"), " / ", h("code", view.params.id), " ",
-        h("button.plain", { type: "button", "aria-label": "Copy the id", title: "Copy the id", onclick: () => copy(view.params.id, "Id copied") }, icon("copy"))),
+        h("button.plain", { type: "button", "aria-label": "Copy the id", title: "Copy the id",
+          onclick: () => copy(view.params.id, "Id copied") }, icon("copy"))),
       h("div.row", this.title, this.status, h("div.grow"), this.actions), this.facts),
     this.offline, this.progress, this.outcome, this.tabs.element);
     view.onQuery = () => { this.tabs.read(); this.show(this.live); };
@@ -69,7 +72,8 @@ class Page {
     this.#once("facts", [head.startedAt, head.completedAt, head.attempt, head.cancelledBy], () => put(this.facts, this.#facts(head)));
     this.#once("actions", [head.status], () => put(this.actions, this.#buttons(head)));
     this.#progress(head);
-    this.#once("outcome", [head.status, head.result, head.error, head.message, head.approval, head.internal, head.resumesAt], () => put(this.outcome, this.#outcome(head)));
+    this.#once("outcome", [head.status, head.result, head.error, head.message, head.approval, head.internal, head.resumesAt],
+      () => put(this.outcome, this.#outcome(head)));
     this.offline.hidden = live.finished || !(live.lost || live.problem);
     put(this.offline, live.problem ? `It is not followed any more: ${live.problem.message}` : LOST);
     this.#fill(live);
@@ -92,7 +96,8 @@ class Page {
     this.tabs.count("log", live.logs.length);
     this.tabs.count("timeline", live.steps.length + live.calls.length);
     if (this.tabs.current === "timeline") this.waterfall.execution = live;
-    if (this.tabs.current === "data") this.#once("data", [live.variables, live.checkpoints.length, live.steps.length, live.head.input, live.dropped], () => put(this.data, data(live)));
+    if (this.tabs.current === "data") this.#once("data", [live.variables, live.checkpoints.length, live.steps.length, live.head.input,
+      live.dropped], () => put(this.data, data(live)));
     if (this.tabs.current === "call") this.#once("call", [live.head.input], () => put(this.calls, this.#call(live.head)));
   }
 
@@ -123,14 +128,18 @@ class Page {
     this.progress.hidden = this.live.finished && head.status !== "Success";
     if (known || this.live.finished) this.bar.value = head.status === "Success" ? 100 : head.progress ?? 0;
     else this.bar.removeAttribute("value");
-    put(this.barText, this.live.finished ? "Done" : [known ? `${Math.round(head.progress)} %` : WAITS[head.status] ?? "Runs", head.progressMessage].filter(Boolean).join(" · "));
+    put(this.barText, this.live.finished ? "Done" : [known ? `${Math.round(head.progress)} %` : WAITS[head.status] ?? "Runs",
+      head.progressMessage].filter(Boolean).join(" · "));
   }
 
   #buttons(head) {
     const { view } = this;
-    const again = session.can("canExecuteWorkflows") && h("a.button", { href: view.link(`run/${formOf(head)}`, { from: head.executionId }) }, icon("pen"), "Change and run");
-    if (!this.live.finished) return session.can("canManageExecutions") ? h("button.button.danger", { type: "button", onclick: () => this.#cancel(head) }, icon("stop"), "Cancel…") : null;
-    return [again, session.can("canManageExecutions") ? h("button.button.primary", { type: "button", onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
+    const again = session.can("canExecuteWorkflows") && h("a.button",
+      { href: view.link(`run/${formOf(head)}`, { from: head.executionId }) }, icon("pen"), "Change and run");
+    if (!this.live.finished) return session.can("canManageExecutions")
+      ? h("button.button.danger", { type: "button", onclick: () => this.#cancel(head) }, icon("stop"), "Cancel…") : null;
+    return [again, session.can("canManageExecutions") ? h("button.button.primary",
+      { type: "button", onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
   }
 
   #cancel(head) {
@@ -147,7 +156,8 @@ class Page {
   async #retry(button, head) {
     button.disabled = true;
     try {
-      const { executionId } = await api.post(`/executions/${encodeURIComponent(head.executionId)}/retry`, undefined, { headers: { Prefer: "respond-async", "Idempotency-Key": crypto.randomUUID() } });
+      const { executionId } = await api.post(`/executions/${encodeURIComponent(head.executionId)}/retry`, undefined,
+        { headers: { Prefer: "respond-async", "Idempotency-Key": crypto.randomUUID() } });
       this.view.go(`executions/${executionId}`);
     } catch (problem) {
       toast(problem.message, { tone: "bad" });
@@ -158,25 +168,34 @@ class Page {
   #outcome(head) {
     if (head.status === "PendingApproval" && head.approval) return this.#approval(head);
     if (head.error && this.live.finished) return error(head);
-    if (head.status === "Success") return h("div.card.padded.good", h("h2", "Result"), head.result === null || head.result === undefined ? h("p.muted", "It returned nothing.") : facts(head.result));
+    if (head.status === "Success") return h("div.card.padded.good", h("h2", "Result"),
+      head.result === null || head.result === undefined ? h("p.muted", "It returned nothing.") : facts(head.result));
     if (head.status === "Cancelled") return h("div.card.padded", h("h2", "Cancelled"), h("p", head.message ?? "Somebody stopped it."));
-    return h("div.card.padded", h("h2", "Result"), head.resumesAt ? h("p", "It goes on ", time(head.resumesAt, { since: true }), ".") : h("p.muted", "Shows up here when it has ended."),
+    return h("div.card.padded", h("h2", "Result"), head.resumesAt ? h("p", "It goes on ", time(head.resumesAt, { since: true }), ".")
+      : h("p.muted", "Shows up here when it has ended."),
       head.error ? h("p.bad", `The last attempt failed: ${head.error}: ${head.message ?? ""}`) : null);
   }
 
   #approval(head) {
     const act = (approved) => () => decide(head, head.approval, approved);
-    return h("div.card.padded.ask", h("h2", "Waits for an approval"), h("p", head.approval.message ?? "It starts as soon as it is approved."),
+    return h("div.card.padded.ask", h("h2", "Waits for an approval"),
+      h("p", head.approval.message ?? "It starts as soon as it is approved."),
       h("p.muted", "Expires ", time(head.approval.expiresAt, { since: true })), terms(head.approval),
-      session.can("canApproveExecutions") ? h("div.actions", h("button.button.primary", { type: "button", onclick: act(true) }, "Approve…"), h("button.button.danger", { type: "button", onclick: act(false) }, "Reject…")) : null);
+      session.can("canApproveExecutions") ? h("div.actions",
+        h("button.button.primary", { type: "button", onclick: act(true) }, "Approve…"),
+        h("button.button.danger", { type: "button", onclick: act(false) }, "Reject…")) : null);
   }
 
   #call(head) {
     const body = JSON.stringify(head.input ?? {}, null, 2);
-    const curl = [`curl -X POST ${location.origin}/workflows/${head.workflowName} \\`, `  -H "Authorization: Bearer $RUNLANE_API_KEY" \\`, `  -H "X-Organization-Id: ${head.orgId}" \\`, `  -H "Content-Type: application/json" \\`, `  -d '${body.replaceAll("'", "'\\''")}'`].join("\n");
+    const curl = [`curl -X POST ${location.origin}/workflows/${head.workflowName} \\`,
+      `  -H "Authorization: Bearer $RUNLANE_API_KEY" \\`, `  -H "X-Organization-Id: ${head.orgId}" \\`,
+      `  -H "Content-Type: application/json" \\`, `  -d '${body.replaceAll("'", "'\\''")}'`].join("\n");
     const record = `curl ${location.origin}/executions/${head.executionId} \\\n  -H "Authorization: Bearer $RUNLANE_API_KEY" \\\n  -H "X-Organization-Id: ${head.orgId}"`;
-    const block = (title, text) => h("section", h("div.row", h("h2", title), h("div.grow"), h("button.button", { type: "button", onclick: () => copy(text) }, icon("copy"), "Copy as curl")), h("pre.code", text));
-    return [block("Run it again", curl), block("Read its record", record), h("p.muted", "What is secret is masked here: put the true values in its place.")];
+    const block = (title, text) => h("section", h("div.row", h("h2", title), h("div.grow"),
+      h("button.button", { type: "button", onclick: () => copy(text) }, icon("copy"), "Copy as curl")), h("pre.code", text));
+    return [block("Run it again", curl), block("Read its record", record),
+      h("p.muted", "What is secret is masked here: put the true values in its place.")];
   }
 }
 
@@ -187,7 +206,8 @@ function error(head) {
   const what = advice(head.error);
   return h("div.card.padded.bad", { role: "group", "aria-label": "Error" }, h("h2", head.error), h("p.lead", head.message ?? ""), details,
     what ? [h("h3", "What to do"), h("p", what)] : null,
-    head.internal ? h("details", h("summary", "Internal"), h("p", `${head.internal.type}: ${head.internal.message}`), h("pre.code", head.internal.traceback ?? "")) : null);
+    head.internal ? h("details", h("summary", "Internal"), h("p", `${head.internal.type}: ${head.internal.message}`),
+      h("pre.code", head.internal.traceback ?? "")) : null);
 }
 
 function data(live) {
@@ -195,8 +215,10 @@ function data(live) {
   return [
     part("Input", live.head.input ? facts(live.head.input) : h("p.muted", "None.")),
     Object.keys(live.variables).length ? part("Variables", facts(live.variables)) : null,
-    live.checkpoints.length ? part("Checkpoints", h("dl.facts", live.checkpoints.slice(-200).map((mark) => h("div", h("dt", mark.name), h("dd", json(mark.data)))))) : null,
-    live.steps.length ? part("Steps", h("dl.facts", live.steps.slice(-200).map((step) => h("div", h("dt", step.name), h("dd", json(step.result)))))) : null,
+    live.checkpoints.length ? part("Checkpoints", h("dl.facts",
+      live.checkpoints.slice(-200).map((mark) => h("div", h("dt", mark.name), h("dd", json(mark.data)))))) : null,
+    live.steps.length ? part("Steps", h("dl.facts", live.steps.slice(-200).map((step) => h("div", h("dt", step.name),
+      h("dd", json(step.result)))))) : null,
     live.dropped.length ? h("p.notice", live.dropped.map((one) => `${one.count} ${one.what} were counted and not kept. `)) : null,
   ];
 }

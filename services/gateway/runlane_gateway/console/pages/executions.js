@@ -16,8 +16,10 @@ const TRIGGERS = ["http", "schedule", "form", "webhook", "retry"];
 const FINISHED = new Set(["Success", "Failed", "Cancelled"]);
 
 export async function render(view) {
-  const table = new Table({ caption: "Executions", key: (item) => item.executionId, empty: "No execution matches.", columns: columns(view) });
-  const pages = pager({ older: () => view.filter(withQuery(view.query, { after: next })), first: () => view.filter(withQuery(view.query, { after: null })) });
+  const table = new Table({ caption: "Executions", key: (item) => item.executionId, empty: "No execution matches.",
+    columns: columns(view) });
+  const pages = pager({ older: () => view.filter(withQuery(view.query, { after: next })),
+    first: () => view.filter(withQuery(view.query, { after: null })) });
   const fresh = h("button.button.fresh", { type: "button", onclick: () => { shown = latest; paint(); } });
   const problem = h("p.problem", { role: "alert" });
   const filters = new Filters(view);
@@ -64,14 +66,16 @@ export async function render(view) {
     look().catch(() => {});
   };
   await look();
-  every(LOOK_MS, view.signal, async () => { if (!view.query.has("after") || shown.some((item) => !FINISHED.has(item.status))) await look(); });
-  return h("section.full", h("header.page.row", h("h1", "Executions"), h("div.grow"), fresh), filters.element, problem, table.element, pages.element);
+  const changes = () => !view.query.has("after") || shown.some((item) => !FINISHED.has(item.status));
+  every(LOOK_MS, view.signal, async () => { if (changes()) await look(); });
+  return h("section.full", h("header.page.row", h("h1", "Executions"), h("div.grow"), fresh), filters.element, problem, table.element,
+    pages.element);
 }
 
 function columns(view) {
   return [
     { title: "Status", class: "tight", cell: (item) => status(item.status) },
-    { title: "Workflow", class: "wide", cell: (item) => [h("a.strong", { href: view.link(`executions/${item.executionId}`) }, item.workflowName), told(item)] },
+    { title: "Workflow", class: "wide", cell: (item) => [link(view, item), told(item)] },
     { title: "Queued", class: "tight", cell: (item) => time(item.queuedAt) },
     { title: "Took", class: "tight number", cell: (item) => (item.durationMs === null ? progress(item) : duration(item.durationMs)) },
     { title: "Tries", class: "tight number", cell: (item) => item.attempt || "–" },
@@ -79,6 +83,10 @@ function columns(view) {
     { title: "By", class: "by", cell: (item) => nameOf(item.executedBy) },
     { title: "Id", class: "tight code", cell: (item) => item.executionId.slice(-8) },
   ];
+}
+
+function link(view, item) {
+  return h("a.strong", { href: view.link(`executions/${item.executionId}`) }, item.workflowName);
 }
 
 function told(item) {
@@ -111,15 +119,22 @@ class Filters {
     this.view = view;
     this.statuses = h("fieldset.pills", h("legend.unseen", "Status"), STATUSES.map((name) => h("label.pill",
       h("input", { type: "checkbox", name: "status", value: name, onchange: () => this.#changed() }), wordOf(name))));
-    this.workflow = h("input", { name: "workflow", placeholder: "Workflow", "aria-label": "Workflow", list: "workflow-names", autocomplete: "off", onchange: () => this.#changed(), "data-search": true });
+    this.workflow = h("input", { name: "workflow", placeholder: "Workflow", "aria-label": "Workflow", list: "workflow-names",
+      autocomplete: "off", onchange: () => this.#changed(), "data-search": true });
     this.tag = h("input", { name: "tag", placeholder: "Tag", "aria-label": "Tag", onchange: () => this.#changed() });
-    this.trigger = h("select", { name: "trigger", "aria-label": "Trigger", onchange: () => this.#changed() }, h("option", { value: "" }, "Any trigger"), TRIGGERS.map((name) => h("option", { value: name }, name)));
-    this.from = h("input", { type: "datetime-local", name: "from", "aria-label": `Queued from, ${session.zone}`, title: `Queued from, ${session.zone}`, onchange: () => this.#changed() });
-    this.to = h("input", { type: "datetime-local", name: "to", "aria-label": `Queued before, ${session.zone}`, title: `Queued before, ${session.zone}`, onchange: () => this.#changed() });
+    this.trigger = h("select", { name: "trigger", "aria-label": "Trigger", onchange: () => this.#changed() },
+      h("option", { value: "" }, "Any trigger"), TRIGGERS.map((name) => h("option", { value: name }, name)));
+    this.from = h("input", { type: "datetime-local", name: "from", "aria-label": `Queued from, ${session.zone}`,
+      title: `Queued from, ${session.zone}`, onchange: () => this.#changed() });
+    this.to = h("input", { type: "datetime-local", name: "to", "aria-label": `Queued before, ${session.zone}`,
+      title: `Queued before, ${session.zone}`, onchange: () => this.#changed() });
     const names = h("datalist", { id: "workflow-names" });
-    api.get("/workflows", { signal: view.signal }).then(({ workflows }) => put(names, workflows.map((workflow) => h("option", { value: workflow.name })))).catch(() => {});
-    this.element = h("form.filters", { role: "search", "aria-label": "Filters", onsubmit: (event) => { event.preventDefault(); this.#changed(); } },
-      this.statuses, h("details.more", { open: matchMedia("(min-width: 44rem)").matches }, h("summary", "More filters"), h("div.row", this.workflow, this.tag, this.trigger, h("span.range", this.from, h("span.muted", "to"), this.to),
+    api.get("/workflows", { signal: view.signal }).then(({ workflows }) => put(names,
+      workflows.map((workflow) => h("option", { value: workflow.name })))).catch(() => {});
+    this.element = h("form.filters", { role: "search", "aria-label": "Filters",
+      onsubmit: (event) => { event.preventDefault(); this.#changed(); } },
+      this.statuses, h("details.more", { open: matchMedia("(min-width: 44rem)").matches }, h("summary", "More filters"),
+        h("div.row", this.workflow, this.tag, this.trigger, h("span.range", this.from, h("span.muted", "to"), this.to),
         h("button.button", { type: "button", onclick: () => view.filter({}) }, "Clear")), names));
     this.read();
   }

@@ -4,8 +4,10 @@
 export const pages = [
   { path: "run", nav: { title: "Run", icon: "play", group: "work" }, load: () => import("./workflows.js") },
   { path: "run/:form", under: "run", load: () => import("./run.js") },
-  { path: "approvals", nav: { title: "Approvals", icon: "inbox", group: "work", permission: "canViewExecutions" }, load: () => import("./approvals.js") },
-  { path: "executions", nav: { title: "Executions", icon: "list", group: "work", permission: "canViewExecutions" }, load: () => import("./executions.js") },
+  { path: "approvals", nav: { title: "Approvals", icon: "inbox", group: "work", permission: "canViewExecutions" },
+    load: () => import("./approvals.js") },
+  { path: "executions", nav: { title: "Executions", icon: "list", group: "work", permission: "canViewExecutions" },
+    load: () => import("./executions.js") },
   { path: "executions/:id", under: "executions", load: () => import("./execution.js") },
 ];
 

@@ -6,7 +6,8 @@ import { h, put, uid } from "../core/dom.js";
 /** `entered(key)` is called with credentials that the gateway took. `why`: what ended the last session. */
 export function signIn({ entered, why = "" }) {
   const id = uid("key");
-  const input = h("input", { id, type: "password", name: "key", required: true, autocomplete: "current-password", spellcheck: "false", placeholder: "rl_…", "aria-describedby": `${id}-help ${id}-problem` });
+  const input = h("input", { id, type: "password", name: "key", required: true, autocomplete: "current-password", spellcheck: "false",
+    placeholder: "rl_…", "aria-describedby": `${id}-help ${id}-problem` });
   const problem = h("p.problem", { id: `${id}-problem`, role: "alert" }, why);
   const button = h("button.button.primary.large", { type: "submit" }, "Sign in");
 
@@ -34,7 +35,8 @@ export function signIn({ entered, why = "" }) {
     h("div.brand", h("span.mark", { "aria-hidden": "true" }), "Runlane"),
     h("h1", "Sign in"),
     h("div.field", h("label", { for: id }, "API key or token"), input,
-      h("p.help", { id: `${id}-help` }, "A key that begins with rl_, or a token of your identity provider. It stays in this tab and is forgotten when you close it."),
+      h("p.help", { id: `${id}-help` },
+        "A key that begins with rl_, or a token of your identity provider. It stays in this tab and is forgotten when you close it."),
       problem),
     button));
 }

@@ -13,7 +13,8 @@ export async function render(view) {
     .sort((one, other) => category(one).localeCompare(category(other)) || one.form.name.localeCompare(other.form.name));
   const list = h("div");
   const told = h("p.muted", { role: "status" });
-  const search = h("input.search", { type: "search", placeholder: "Search by name, description or tag", "aria-label": "Search workflows", value: view.query.get("q") ?? "", oninput: changed, "data-search": true });
+  const search = h("input.search", { type: "search", placeholder: "Search by name, description or tag",
+    "aria-label": "Search workflows", value: view.query.get("q") ?? "", oninput: changed, "data-search": true });
 
   function changed() {
     view.filter({ q: search.value }, { replace: true });
@@ -58,5 +59,6 @@ function card(view, form, workflow) {
 
 function nothing(any) {
   return any ? h("p.empty", "Nothing matches. Try fewer words.")
-    : h("div.empty", h("p", "There is nothing that you may run here."), h("p.muted", "A workflow shows up as soon as an executor has imported its file; it also needs a permission that your key has."));
+    : h("div.empty", h("p", "There is nothing that you may run here."),
+      h("p.muted", "A workflow shows up as soon as an executor has imported its file; it also needs a permission that your key has."));
 }

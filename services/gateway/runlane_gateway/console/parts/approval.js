@@ -9,7 +9,8 @@ import { toast } from "./toast.js";
 
 /** Who may decide, how many have to, who has. */
 export function terms(approval) {
-  const given = approval.decisions.map((decision) => h("li", `${decision.approved ? "Approved" : "Rejected"} by ${nameOf(decision.by)}`, decision.reason ? `: ${decision.reason}` : "", " · ", time(decision.timestamp)));
+  const given = approval.decisions.map((decision) => h("li", `${decision.approved ? "Approved" : "Rejected"} by ${nameOf(decision.by)}`,
+    decision.reason ? `: ${decision.reason}` : "", " · ", time(decision.timestamp)));
   const hours = approval.officeHours;
   const told = [
     approval.count > 1 && `${count(approval.count, "person", "people")} have to agree`,
@@ -30,7 +31,8 @@ export function decide(item, approval, approved) {
     verb: approved ? "Approve" : "Reject",
     tone: approved ? "primary" : "danger",
     async act(reason) {
-      await api.post(`/executions/${encodeURIComponent(item.executionId)}/${approved ? "approve" : "reject"}`, { reason, digest: approval.digest });
+      await api.post(`/executions/${encodeURIComponent(item.executionId)}/${approved ? "approve" : "reject"}`,
+        { reason, digest: approval.digest });
       toast(approved ? `${name} is approved` : `${name} is rejected`);
       return true;
     },

@@ -21,7 +21,8 @@ export class Field {
   #frame(id) {
     const { definition, control } = this;
     const label = definition.label === definition.name ? titled(definition.name) : definition.label;
-    const mark = definition.required ? h("span.required", { "aria-hidden": "true" }, " *") : h("span.muted", definition.type === "boolean" ? "" : " optional");
+    const mark = definition.required ? h("span.required", { "aria-hidden": "true" }, " *")
+      : h("span.muted", definition.type === "boolean" ? "" : " optional");
     const parts = [this.help, this.problem];
     if (definition.type === "boolean") return h("div.field.box", h("label", control, h("span", label)), parts);
     if (control.matches("fieldset")) return h("div.field", put(control, h("legend", label, mark), ...control.childNodes), parts);
@@ -45,14 +46,16 @@ function input(type, extra = {}) {
   return (field, id) => {
     const { required, max, sensitive } = field.definition;
     return h("input", {
-      id, type: sensitive ? "password" : type, name: field.name, required, autocomplete: "off", "aria-describedby": `${id}-help ${id}-problem`,
+      id, type: sensitive ? "password" : type, name: field.name, required, autocomplete: "off",
+      "aria-describedby": `${id}-help ${id}-problem`,
       maxlength: type === "text" && max !== undefined ? max : null, oninput: field.changed, ...extra,
     });
   };
 }
 
 function area(rows, extra = {}) {
-  return (field, id) => h("textarea", { id, rows, name: field.name, required: field.definition.required, "aria-describedby": `${id}-help ${id}-problem`, oninput: field.changed, ...extra });
+  return (field, id) => h("textarea", { id, rows, name: field.name, required: field.definition.required,
+    "aria-describedby": `${id}-help ${id}-problem`, oninput: field.changed, ...extra });
 }
 
 const plain = {
@@ -89,13 +92,15 @@ const KINDS = {
     write: (field, value) => { field.input.value = value ? local(value) : ""; },
   },
   boolean: {
-    make: (field, id) => h("input", { id, type: "checkbox", name: field.name, onchange: field.changed, "aria-describedby": `${id}-help ${id}-problem` }),
+    make: (field, id) => h("input", { id, type: "checkbox", name: field.name, onchange: field.changed,
+      "aria-describedby": `${id}-help ${id}-problem` }),
     read: (field) => field.input.checked,
     write: (field, value) => { field.input.checked = value === true; },
   },
   choice: {
     make(field, id) {
-      const select = h("select", { id, name: field.name, required: field.definition.required, "aria-describedby": `${id}-help ${id}-problem`, onchange: field.changed });
+      const select = h("select", { id, name: field.name, required: field.definition.required,
+        "aria-describedby": `${id}-help ${id}-problem`, onchange: field.changed });
       field.offer = (choices) => offerOne(field, select, choices);
       field.offer(field.definition.choices ?? []);
       return select;
@@ -127,7 +132,9 @@ const KINDS = {
       const lines = field.input.value.split("\n").map((line) => line.trim()).filter(Boolean);
       return lines.length ? lines.map((line) => item(field, line)) : undefined;
     },
-    write(field, value) { field.input.value = (value ?? []).map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join("\n"); },
+    write(field, value) {
+      field.input.value = (value ?? []).map((one) => (typeof one === "string" ? one : JSON.stringify(one))).join("\n");
+    },
   },
   json: {
     make: area(6, { spellcheck: "false", class: "code", placeholder: "{ }" }),
@@ -161,7 +168,8 @@ function offerMany(field, choices) {
   const wish = field.wish ?? [];
   field.offered = choices;
   put(field.boxes, choices.length ? choices.map((choice, index) => h("label.tick",
-    h("input", { type: "checkbox", value: String(index), checked: wish.some((one) => same(one, choice.value)) }), choice.label || String(choice.value)))
+    h("input", { type: "checkbox", value: String(index), checked: wish.some((one) => same(one, choice.value)) }),
+      choice.label || String(choice.value)))
     : h("span.muted", "Nothing to choose from yet."));
 }
 

@@ -69,7 +69,8 @@ export class Form {
     this.#asked.set(field, key);
     field.element.setAttribute("aria-busy", "true");
     try {
-      const { choices } = await api.post(field.definition.choicesUrl, Object.fromEntries(inputs.filter(([, value]) => value !== null)), { signal: this.signal });
+      const { choices } = await api.post(field.definition.choicesUrl, Object.fromEntries(inputs.filter(([, value]) => value !== null)),
+        { signal: this.signal });
       if (this.#asked.get(field) !== key) return;
       field.offer(choices);
       field.refuse("");

@@ -39,7 +39,8 @@ function more(inside, entries, from, depth) {
   inside.append(...part.map(([key, item]) => h("li", h("span.name", String(key)), node(item, depth + 1))));
   const rest = entries.length - from - part.length;
   if (!rest) return;
-  const button = h("button.plain", { type: "button", onclick: () => { row.remove(); more(inside, entries, from + FIRST, depth); } }, `${rest} more`);
+  const button = h("button.plain", { type: "button", onclick: () => { row.remove(); more(inside, entries, from + FIRST, depth); } },
+    `${rest} more`);
   const row = h("li", button);
   inside.append(row);
 }

@@ -19,14 +19,16 @@ class Log extends HTMLElement {
 
   connectedCallback() {
     if (this.scroller) return;
-    this.search = h("input", { type: "search", placeholder: "Find in the log", "aria-label": "Find in the log", oninput: () => this.#filter() });
+    this.search = h("input", { type: "search", placeholder: "Find in the log", "aria-label": "Find in the log",
+      oninput: () => this.#filter() });
     this.level = h("select", { "aria-label": "Least level", onchange: () => this.#filter() },
       LEVELS.map((level) => h("option", { value: level }, level === "debug" ? "All levels" : `From ${level}`)));
     this.tail = h("input", { type: "checkbox", checked: true, onchange: () => this.#follow(this.tail.checked) });
     this.told = h("span.muted", "0 lines");
     this.rows = h("div.rows");
     this.space = h("div.space", this.rows);
-    this.scroller = h("div.scroller", { tabindex: 0, role: "log", "aria-live": "off", "aria-label": "Log", onscroll: () => this.#scrolled(), onclick: (event) => this.#choose(event), onkeydown: (event) => this.#key(event) }, this.space);
+    this.scroller = h("div.scroller", { tabindex: 0, role: "log", "aria-live": "off", "aria-label": "Log",
+      onscroll: () => this.#scrolled(), onclick: (event) => this.#choose(event), onkeydown: (event) => this.#key(event) }, this.space);
     this.detail = h("div.detail", { hidden: true });
     put(this, h("div.tools", this.search, this.level, h("label.tick", this.tail, "Follow"), this.told), this.scroller, this.detail);
     this.sizes = new ResizeObserver(() => this.#draw());
@@ -52,7 +54,8 @@ class Log extends HTMLElement {
     }
     this.space.style.setProperty("height", `${this.#seen.length * ROW}px`);
     const hidden = this.#all.length - this.#seen.length;
-    put(this.told, hidden ? `${this.#seen.length.toLocaleString("en")} of ${count(this.#all.length, "line")}` : count(this.#all.length, "line"));
+    put(this.told, hidden ? `${this.#seen.length.toLocaleString("en")} of ${count(this.#all.length, "line")}`
+      : count(this.#all.length, "line"));
     if (this.#following) this.scroller.scrollTop = this.scroller.scrollHeight;
     this.#draw();
   }
@@ -67,7 +70,8 @@ class Log extends HTMLElement {
   #wanted(line) {
     if (LEVELS.indexOf(line.level) < LEVELS.indexOf(this.level.value)) return LEVELS.indexOf(line.level) === -1;
     const text = this.search.value.toLowerCase();
-    return !text || line.message.toLowerCase().includes(text) || (line.data !== undefined && JSON.stringify(line.data).toLowerCase().includes(text));
+    return !text || line.message.toLowerCase().includes(text)
+      || (line.data !== undefined && JSON.stringify(line.data).toLowerCase().includes(text));
   }
 
   #scrolled() {
@@ -95,7 +99,8 @@ class Log extends HTMLElement {
   #row(line, index) {
     const data = line.data === undefined ? null : h("span.data", JSON.stringify(line.data).slice(0, 300));
     return h("div.line", { "data-index": index, "data-level": line.level, "aria-current": index === this.#chosen },
-      h("span.at", clock(line.timestamp)), h("span.level", line.level), h("span.message", line.message.replaceAll("\n", " ⏎ ").slice(0, 1200)), data);
+      h("span.at", clock(line.timestamp)), h("span.level", line.level),
+      h("span.message", line.message.replaceAll("\n", " ⏎ ").slice(0, 1200)), data);
   }
 
   #choose(event) {
@@ -119,8 +124,10 @@ class Log extends HTMLElement {
     if (line) {
       this.#follow(false);
       const top = index * ROW;
-      if (top < this.scroller.scrollTop || top + ROW > this.scroller.scrollTop + this.scroller.clientHeight) this.scroller.scrollTop = top - this.scroller.clientHeight / 2;
-      put(this.detail, h("p.muted", `${clock(line.timestamp)} · ${line.level}`, h("button.plain", { type: "button", onclick: () => this.#show(null) }, "Close")),
+      const { scrollTop, clientHeight } = this.scroller;
+      if (top < scrollTop || top + ROW > scrollTop + clientHeight) this.scroller.scrollTop = top - clientHeight / 2;
+      put(this.detail, h("p.muted", `${clock(line.timestamp)} · ${line.level}`,
+        h("button.plain", { type: "button", onclick: () => this.#show(null) }, "Close")),
         h("pre", line.message), line.data === undefined ? null : json(line.data, { label: "Data of the line" }));
     }
     this.#draw();

@@ -19,7 +19,8 @@ export async function switchOrg() {
 function body(close) {
   const list = h("ul.orgs");
   const told = h("p.muted", { role: "status" });
-  const search = h("input", { type: "search", placeholder: "Name, id or tag", "aria-label": "Find an organisation", autofocus: true, oninput: show, onkeydown: enter });
+  const search = h("input", { type: "search", placeholder: "Name, id or tag", "aria-label": "Find an organisation", autofocus: true,
+    oninput: show, onkeydown: enter });
   let known = session.orgs;
 
   function found() {
@@ -30,7 +31,8 @@ function body(close) {
   function show() {
     const some = found();
     put(told, some.length > SHOWN ? `The first ${SHOWN} of ${some.length}` : `${some.length} of ${known.length}`);
-    put(list, some.slice(0, SHOWN).map((org) => h("li", h("button.plain", { type: "button", "aria-current": org.id === session.org.id, onclick: () => close(org.id) },
+    put(list, some.slice(0, SHOWN).map((org) => h("li", h("button.plain",
+      { type: "button", "aria-current": org.id === session.org.id, onclick: () => close(org.id) },
       h("span", org.name), h("span.muted", org.id)))));
   }
 

@@ -22,9 +22,11 @@ export class Shell {
     this.main = h("main", { id: "main" });
     this.badge = h("span.badge", { hidden: true });
     this.nav = h("nav.side", { id: "side", "aria-label": "Pages" }, this.#groups());
-    this.menu = h("button.plain.menu", { type: "button", "aria-expanded": "false", "aria-controls": "side", "aria-label": "Menu", onclick: () => this.#toggle() }, icon("menu"));
+    this.menu = h("button.plain.menu", { type: "button", "aria-expanded": "false", "aria-controls": "side", "aria-label": "Menu",
+      onclick: () => this.#toggle() }, icon("menu"));
     this.element = h("div.shell", h("a.skip", { href: "#main", onclick: (event) => this.#skip(event) }, "To the content"),
-      h("header.top", this.menu, h("a.brand", { href: address(session.org.id, HOME), "aria-label": "Runlane, start page" }, h("span.mark", { "aria-hidden": "true" }), h("span.word", "Runlane")),
+      h("header.top", this.menu, h("a.brand", { href: address(session.org.id, HOME), "aria-label": "Runlane, start page" },
+        h("span.mark", { "aria-hidden": "true" }), h("span.word", "Runlane")),
         this.#org(), h("div.grow"), this.#theme(), this.#who(signOut)),
       this.nav, this.main);
     if (session.can("canViewExecutions")) this.#watchInbox();
@@ -49,7 +51,8 @@ export class Shell {
   }
 
   #link(page) {
-    const link = h("a", { href: address(session.org.id, page.path) }, icon(page.nav.icon), h("span", page.nav.title), page.path === "approvals" ? this.badge : null);
+    const link = h("a", { href: address(session.org.id, page.path) }, icon(page.nav.icon), h("span", page.nav.title),
+      page.path === "approvals" ? this.badge : null);
     this.#links.set(page.path, link);
     return link;
   }
@@ -57,12 +60,14 @@ export class Shell {
   #org() {
     const name = h("span.name", session.org.name);
     if (session.orgs.length < 2) return h("div.org", { title: `Organisation ${session.org.id}` }, icon("org"), name);
-    return h("button.org", { type: "button", "aria-haspopup": "dialog", "aria-label": `Organisation ${session.org.name}. Switch`, onclick: switchOrg }, icon("org"), name, icon("down"));
+    return h("button.org", { type: "button", "aria-haspopup": "dialog", "aria-label": `Organisation ${session.org.name}. Switch`,
+      onclick: switchOrg }, icon("org"), name, icon("down"));
   }
 
   #theme() {
     const label = () => `Colours: ${theme()}`;
-    const button = h("button.plain", { type: "button", "aria-label": label(), title: label(), onclick() { nextTheme(); button.title = label(); button.setAttribute("aria-label", label()); announce(label()); } }, icon("sun"));
+    const button = h("button.plain", { type: "button", "aria-label": label(), title: label(),
+      onclick() { nextTheme(); button.title = label(); button.setAttribute("aria-label", label()); announce(label()); } }, icon("sun"));
     return button;
   }
 

@@ -3,7 +3,8 @@
 import { h, put } from "../core/dom.js";
 
 const TONES = {
-  Success: "good", Failed: "bad", Running: "busy", PendingApproval: "ask", Retrying: "later", Suspended: "later", Scheduled: "later", Queued: "calm", Cancelled: "calm",
+  Success: "good", Failed: "bad", Running: "busy", PendingApproval: "ask", Retrying: "later", Suspended: "later", Scheduled: "later",
+  Queued: "calm", Cancelled: "calm",
 };
 const WORDS = { PendingApproval: "Needs approval", Success: "Succeeded" };
 

@@ -21,7 +21,8 @@ export class Table {
     const rows = items.map((item) => this.#row(item));
     const kept = new Set(items.map(this.key));
     for (const key of this.#rows.keys()) if (!kept.has(key)) this.#rows.delete(key);
-    if (rows.length !== this.body.children.length || rows.some((row, index) => this.body.children[index] !== row)) this.body.replaceChildren(...rows);
+    const { children } = this.body;
+    if (rows.length !== children.length || rows.some((row, index) => children[index] !== row)) this.body.replaceChildren(...rows);
     this.note.hidden = items.length > 0;
     put(this.note, this.empty);
   }

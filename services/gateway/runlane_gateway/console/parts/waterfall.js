@@ -31,13 +31,15 @@ function rowsOf(live) {
 /** The state line: each state lasts until the next one. */
 function spans(live, now) {
   return live.states.map((state, index) => ({
-    ...state, from: Date.parse(state.timestamp), to: Math.max(Date.parse(state.timestamp), Date.parse(live.states[index + 1]?.timestamp) || now),
+    ...state, from: Date.parse(state.timestamp), to: Math.max(Date.parse(state.timestamp),
+      Date.parse(live.states[index + 1]?.timestamp) || now),
   })).filter((span) => !Number.isNaN(span.from));
 }
 
 function stateRow(live, now) {
   const bars = spans(live, now).filter((span) => !FINISHED.has(span.status))
-    .map((span) => ({ from: span.from, to: span.to, tone: toneOf(span.status), text: [wordOf(span.status), span.reason].filter(Boolean).join(": ") }));
+    .map((span) => ({ from: span.from, to: span.to, tone: toneOf(span.status),
+      text: [wordOf(span.status), span.reason].filter(Boolean).join(": ") }));
   return { kind: "state", name: "States", bars, text: wordOf(live.head.status) };
 }
 
@@ -47,7 +49,8 @@ function attemptRows(live, now) {
     if (span.status !== "Running") continue;
     const attempt = span.attempt || 1;
     const row = rows.get(attempt) ?? { kind: "attempt", name: `Attempt ${attempt}`, bars: [] };
-    row.bars.push({ from: span.from, to: span.to, tone: "busy", text: [span.executor && `in ${span.executor}`, span.reason].filter(Boolean).join(", ") });
+    row.bars.push({ from: span.from, to: span.to, tone: "busy",
+      text: [span.executor && `in ${span.executor}`, span.reason].filter(Boolean).join(", ") });
     rows.set(attempt, row);
   }
   const ended = FINISHED.has(live.head.status) ? [...rows.values()].at(-1) : null;
@@ -57,7 +60,8 @@ function attemptRows(live, now) {
 
 function traceRows(live) {
   const steps = live.steps.map((step) => bar("step", step.name, step.timestamp, step.duration_ms, "good"));
-  const calls = live.calls.map((call) => bar("call", `${call.integration} ${call.method} ${call.endpoint}`, call.timestamp, call.duration_ms, call.success ? "later" : "bad", call.error ?? (call.status_code && `status ${call.status_code}`)));
+  const calls = live.calls.map((call) => bar("call", `${call.integration} ${call.method} ${call.endpoint}`, call.timestamp,
+    call.duration_ms, call.success ? "later" : "bad", call.error ?? (call.status_code && `status ${call.status_code}`)));
   const marks = live.checkpoints.map((mark) => ({ ...bar("checkpoint", mark.name, mark.timestamp, 0, "calm"), mark: true }));
   const events = live.events.map((event) => ({ ...bar("event", event.name, event.timestamp, 0, "ask"), mark: true }));
   return [...steps, ...calls, ...marks, ...events].sort((one, other) => one.bars[0].from - other.bars[0].from);
@@ -72,10 +76,12 @@ function line(row, begin, length) {
   const at = (instant) => `${(((instant - begin) / length) * 100).toFixed(3)}%`;
   const shapes = row.bars.map((one) => (row.mark
     ? s("circle", { class: `mark ${one.tone}`, cx: at(one.from), cy: "50%", r: 4 })
-    : s("rect", { class: one.tone, x: at(one.from), y: "20%", height: "60%", width: `${Math.max(0.15, ((one.to - one.from) / length) * 100).toFixed(3)}%`, rx: 2 }, s("title", told(one)))));
+    : s("rect", { class: one.tone, x: at(one.from), y: "20%", height: "60%",
+      width: `${Math.max(0.15, ((one.to - one.from) / length) * 100).toFixed(3)}%`, rx: 2 }, s("title", told(one)))));
   const took = row.bars.reduce((sum, one) => sum + one.to - one.from, 0);
   const words = [...new Set(row.bars.map((one) => one.text).filter(Boolean))].join(" · ");
-  return h("li", { "data-kind": row.kind, title: [row.name, words, clock(new Date(row.bars[0]?.from ?? begin).toISOString())].filter(Boolean).join("\n") },
+  return h("li", { "data-kind": row.kind, title: [row.name, words,
+    clock(new Date(row.bars[0]?.from ?? begin).toISOString())].filter(Boolean).join("\n") },
     h("span.label", h("span.kind", row.kind), h("span.name", row.name)),
     s("svg.track", { "aria-hidden": "true", preserveAspectRatio: "none" }, shapes),
     h("span.took", row.mark ? clock(new Date(row.bars[0].from).toISOString()) : duration(took)),
