@@ -8,7 +8,7 @@ COPY pyproject.toml README.md ./
 COPY libs libs
 COPY services services
 RUN python -m venv /opt/runlane \
- && /opt/runlane/bin/pip install --no-cache-dir '.[azure,otel,postgres]'
+ && /opt/runlane/bin/pip install --no-cache-dir '.[azure,otel,postgresql]'
 
 FROM ${BASE}
 RUN useradd --uid 10001 --create-home --shell /usr/sbin/nologin runlane \

@@ -11,11 +11,14 @@ from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.topology import start_afresh
 from runlane.settings import Settings
 from tests.support.nats import NatsServer
+from tests.support.postgresql import PostgresqlServer
+
+_OURS = ("RUNLANE_NATS_SERVER", "RUNLANE_POSTGRESQL_BIN")
 
 
 @pytest.fixture(autouse=True, scope="session")
 def _clean_environment() -> None:
-    for name in [name for name in os.environ if name.startswith("RUNLANE_") and name != "RUNLANE_NATS_SERVER"]:
+    for name in [name for name in os.environ if name.startswith("RUNLANE_") and name not in _OURS]:
         del os.environ[name]
 
 
@@ -38,3 +41,17 @@ async def bus(settings: Settings) -> AsyncIterator[NatsBus]:
     async with open_bus(settings, "test") as opened:
         await start_afresh(opened, settings)
         yield opened
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgresqlServer]:
+    server = PostgresqlServer()
+    server.make()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: PostgresqlServer) -> str:
+    """A new, empty database."""
+    return postgresql_server.create_database()

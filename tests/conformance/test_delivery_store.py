@@ -18,12 +18,15 @@ from tests.support.memory_bus import START
 ALL = DeliveryQuery(org="acme", workflow="tickets")
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
 async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[RecordStore]:
     if request.param == "memory":
         yield MemoryRecordStore()
         return
-    async with open_record_store(f"sqlite:///{tmp_path / 'records.db'}", migrate=True) as opened:
+    url = f"sqlite:///{tmp_path / 'records.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    async with open_record_store(url, migrate=True) as opened:
         yield opened
 
 

@@ -176,7 +176,7 @@ async def test_durability_is_what_was_asked_for(url: str, fsync: bool, expected:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "nonsense", "sqlite+aiosqlite://", "sqlite:///:memory:", "postgresql+asyncpg://h/d"]
+    "url", ["", "nonsense", "sqlite+aiosqlite://", "sqlite:///:memory:", "postgresql://h", "mysql://h/d"]
 )
 async def test_a_url_that_cannot_be_used_is_a_mistake_in_the_settings(url: str) -> None:
     with pytest.raises(ConfigurationError) as problem:

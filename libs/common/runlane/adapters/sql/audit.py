@@ -10,12 +10,12 @@ from sqlalchemy import Connection, delete, select, tuple_
 from runlane.contracts.audit import AuditEntry, AuditPage, AuditQuery, audit_entry_of
 from runlane.contracts.messages import Audited, Caller
 
-from . import dialect
 from .cursors import read_cursor, write_cursor
 from .moments import micros_of, moment_of
+from .puts import Put
 from .tables import audit
 
-PUT_AUDIT = dialect.insert_or_replace_older(audit)
+PUT_AUDIT = Put(audit, "replace older")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode

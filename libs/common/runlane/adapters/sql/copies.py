@@ -5,7 +5,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-from . import dialect, schema
+from . import dialect, dialect_sqlite, schema
 from .database import Database
 
 
@@ -18,7 +18,7 @@ async def copy_database(url: str, target: Path) -> str:
     try:
         if not await asyncio.to_thread(dialect.exists, database.url):
             raise schema.missing()
-        await asyncio.to_thread(dialect.copy, database.url, target)
+        await asyncio.to_thread(dialect_sqlite.copy, database.url, target)
     finally:
         await database.close()
     copied = Database(f"sqlite:///{target}")

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from . import dialect
@@ -25,12 +26,8 @@ class Database:
 
     def __init__(self, url: str, *, fsync: bool = False, busy_seconds: float = _BUSY_SECONDS) -> None:
         self.url = dialect.parse_url(url)
-        self._writer = dialect.open_engine(
-            self.url, writing=True, connections=1, fsync=fsync, busy_seconds=busy_seconds
-        )
-        self._reader = dialect.open_engine(
-            self.url, writing=False, connections=_READERS, fsync=fsync, busy_seconds=busy_seconds
-        )
+        self._writer = _engine(self.url, writing=True, connections=1, fsync=fsync, busy_seconds=busy_seconds)
+        self._reader = _engine(self.url, writing=False, connections=_READERS, fsync=fsync, busy_seconds=busy_seconds)
         self._writing = ThreadPoolExecutor(1, "record-writer")
         self._reading = ThreadPoolExecutor(_READERS, "record-reader")
 
@@ -56,12 +53,17 @@ class Database:
         self._writer.dispose()
 
 
+def _engine(url: URL, *, writing: bool, connections: int, fsync: bool, busy_seconds: float) -> Engine:
+    opening = dialect.Opening(writing=writing, connections=connections, fsync=fsync, busy_seconds=busy_seconds)
+    return dialect.open_engine(url, opening)
+
+
 def _transaction(engine: Engine, work: Callable[[Connection], _T]) -> _T:
     try:
         with engine.begin() as connection:
             return work(connection)
     except DBAPIError as problem:
-        known = dialect.unavailable(problem)
+        known = dialect.unavailable(engine.name, problem)
         if known is None:
             raise
         raise known from None

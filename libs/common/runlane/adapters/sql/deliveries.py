@@ -9,12 +9,12 @@ from sqlalchemy import Connection, delete, select, tuple_
 from runlane.contracts.messages import Delivered
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery, delivery_of
 
-from . import dialect
 from .cursors import read_cursor, write_cursor
 from .moments import micros_of, moment_of
+from .puts import Put
 from .tables import deliveries
 
-PUT_DELIVERY = dialect.insert_or_replace_older(deliveries)
+PUT_DELIVERY = Put(deliveries, "replace older")
 
 
 def delivery_row(sequence: int, event: Delivered) -> tuple[Any, ...]:

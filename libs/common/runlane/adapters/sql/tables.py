@@ -6,7 +6,7 @@ Times are integer microseconds since 1970 UTC; bodies are JSON bytes exactly as 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text
 
 #: The migration that leaves the tables as they are described here.
-REVISION = "0004_deliveries"
+REVISION = "0005_collation"
 
 metadata = MetaData()
 

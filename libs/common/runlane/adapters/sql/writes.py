@@ -13,17 +13,18 @@ from . import dialect, rows
 from .audit import PUT_AUDIT, audit_row
 from .deliveries import PUT_DELIVERY, delivery_row, prune_deliveries
 from .moments import micros_of
+from .puts import Put
 from .rows import Key, Row
 from .tables import executions, payloads, ticks, traces, transitions
 
-_PUT_EXECUTION = dialect.insert_or_replace(executions)
-_PUT_PAYLOAD = dialect.insert_or_complete(payloads)
-_ADD_TRACE = dialect.insert_or_leave(traces)
-_ADD_TRANSITION = dialect.insert_or_leave(transitions)
-_PUT_TICK = dialect.insert_or_replace_older(ticks)
+_PUT_EXECUTION = Put(executions, "replace")
+_PUT_PAYLOAD = Put(payloads, "complete")
+_ADD_TRACE = Put(traces, "leave")
+_ADD_TRANSITION = Put(transitions, "leave")
+_PUT_TICK = Put(ticks, "replace older")
 
-_DELETES = [dialect.delete_at(t.c.execution_id, t.c.org) for t in (traces, transitions, payloads, executions)]
-_DELETE_TICK = dialect.delete_at(ticks.c.org, ticks.c.workflow, ticks.c.scheduled_for)
+_KEYS = [(t.c.execution_id, t.c.org) for t in (traces, transitions, payloads, executions)]
+_TICK_KEY = (ticks.c.org, ticks.c.workflow, ticks.c.scheduled_for)
 
 #: A statement takes only so many parameters.
 _IDS_AT_ONCE = 1000
@@ -59,21 +60,21 @@ def apply(connection: Connection, events: Iterable[Stored]) -> None:
         assert folded is not None  # what has no record was dealt with above
         records[key] = folded
     write_records(connection, before, records)
-    _many(connection, _PUT_TICK, ticked)
-    _many(connection, PUT_AUDIT, audited)
-    _many(connection, PUT_DELIVERY, delivered)
+    dialect.put(connection, _PUT_TICK, ticked)
+    dialect.put(connection, PUT_AUDIT, audited)
+    dialect.put(connection, PUT_DELIVERY, delivered)
 
 
 def prune(connection: Connection, before: datetime, limit: int) -> int:
     """Delete some executions that ended before then, old ticks and old deliveries; how many."""
     old = select(executions.c.execution_id, executions.c.org).where(executions.c.completed_at < micros_of(before))
     keys = [tuple(row) for row in connection.execute(old.order_by(executions.c.completed_at).limit(limit))]
-    for statement in _DELETES:
-        _many(connection, statement, keys)
+    for key in _KEYS:
+        dialect.delete(connection, key, keys)
     scheduled = select(ticks.c.org, ticks.c.workflow, ticks.c.scheduled_for)
     due = scheduled.where(ticks.c.scheduled_for < micros_of(before)).order_by(ticks.c.scheduled_for).limit(limit)
     gone = [tuple(row) for row in connection.execute(due)]
-    _many(connection, _DELETE_TICK, gone)
+    dialect.delete(connection, _TICK_KEY, gone)
     return len(keys) + len(gone) + prune_deliveries(connection, before, limit)
 
 
@@ -91,13 +92,7 @@ def write_records(connection: Connection, before: dict[Key, Row], records: dict[
     contents = [told for record in records.values() if (told := rows.payload_row(record)) is not None]
     traced = [rows.trace_row(key, line) for key, record in records.items() for line in record.trace]
     moved = [rows.transition_row(key, step) for key, record in records.items() for step in record.transitions]
-    _many(connection, _PUT_EXECUTION, changed)
-    _many(connection, _PUT_PAYLOAD, contents)
-    _many(connection, _ADD_TRACE, traced)
-    _many(connection, _ADD_TRANSITION, moved)
-
-
-def _many(connection: Connection, statement: str, parameters: Sequence[Row]) -> None:
-    # Straight to the driver: these are the hot statements, and their rows are in the order of the columns.
-    if parameters:
-        connection.exec_driver_sql(statement, list(parameters))
+    dialect.put(connection, _PUT_EXECUTION, changed)
+    dialect.put(connection, _PUT_PAYLOAD, contents)
+    dialect.put(connection, _ADD_TRACE, traced)
+    dialect.put(connection, _ADD_TRANSITION, moved)

