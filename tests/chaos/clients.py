@@ -20,6 +20,11 @@ _ENDED = ("Success", "Failed", "Cancelled")
 #: So long a client goes on with what must be answered one day.
 _PATIENCE = 600.0
 _LONGEST_PAUSE = 3.0
+#: So many calls at once; others wait for one of them. httpx looks through all that wait whenever one is answered:
+#: thousands of them would keep this process, which is the supervisor too, from everything else.
+_AT_ONCE = 250
+#: How a broken connection shows itself; anyio asks one that was reset while it was made for its peer.
+_BROKEN = (httpx.TransportError, AttributeError)
 #: So long it looks at what came of it.
 _WATCHING = 150.0
 
@@ -39,6 +44,7 @@ class Clients:
     def __init__(self, people: People, history: History, began: float, canary: str) -> None:
         self._asker, self._boss, self._stranger = people.asker, people.boss, people.stranger
         self._history, self._began, self._canary = history, began, canary
+        self._calls = asyncio.Semaphore(_AT_ONCE)
 
     async def run(self, operations: list[Operation]) -> None:
         await asyncio.gather(*(self._one(operation) for operation in operations))
@@ -99,8 +105,16 @@ class Clients:
 
     async def _deliver(self, operation: Operation) -> None:
         """A webhook, sent again until it is answered, and once more by its sender at times."""
-        body = msgspec.json.encode({"op": operation.op})
-        id_, stamp = f"msg_{operation.op}", str(int(time.time()))
+        self._history.note(op=operation.op, did="ask", kind="webhook", key=_delivery(operation))
+        for _ in range(1 + operation.number % 2):
+            for _ in range(int(_PATIENCE)):
+                if await self._deliver_once(operation) is not None:
+                    break
+                await asyncio.sleep(1)
+
+    async def _deliver_once(self, operation: Operation) -> dict[str, Any] | None:
+        """Signed anew each time, as senders do: a signature is good for minutes."""
+        id_, stamp, body = _delivery(operation), str(int(time.time())), msgspec.json.encode({"op": operation.op})
         digest = hmac.digest(WEBHOOK_KEY, f"{id_}.{stamp}.".encode() + body, hashlib.sha256)
         headers = {
             "webhook-id": id_,
@@ -108,13 +122,9 @@ class Clients:
             "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
             "Content-Type": "application/json",
         }
-        note = {"op": operation.op, "kind": "webhook", "key": id_}
-        self._history.note(did="ask", **note)
-        for _ in range(1 + operation.number % 2):
-            said = note | {"did": "submit"}
-            await self._ask(
-                self._asker, "POST", "/webhooks/demo/chaos_hook", said, keyed=True, content=body, headers=headers
-            )
+        note = {"op": operation.op, "kind": "webhook", "key": id_, "did": "submit"}
+        url = "/webhooks/demo/chaos_hook"
+        return await self._ask(self._asker, "POST", url, note, keyed=False, content=body, headers=headers)
 
     async def _ask(
         self, client: httpx.AsyncClient, method: str, url: str, note: dict[str, Any], *, keyed: bool, **request: Any
@@ -125,10 +135,11 @@ class Clients:
         while True:
             status, answer, problem = 0, {}, None
             try:
-                response = await client.request(method, url, **request)
+                async with self._calls:
+                    response = await client.request(method, url, **request)
                 status, answer = response.status_code, response.json()
                 self._look_for_secrets(response)
-            except (httpx.TransportError, ValueError) as failed:
+            except (*_BROKEN, ValueError) as failed:
                 problem = type(failed).__name__
             seen = {"status": status, "id": answer.get("executionId"), "problem": problem, "error": answer.get("error")}
             if status >= 400:
@@ -151,16 +162,18 @@ class Clients:
 
     async def _intrude(self, operation: Operation, execution: str) -> None:
         """Somebody of another organisation tries to read it."""
-        with suppress(httpx.TransportError):
-            answer = await self._stranger.get(f"/executions/{execution}")
+        with suppress(*_BROKEN):
+            async with self._calls:
+                answer = await self._stranger.get(f"/executions/{execution}")
             self._history.note(op=operation.op, did="intrude", id=execution, status=answer.status_code)
 
     async def _watch(self, operation: Operation, execution: str) -> None:
         """Read it until it has ended, and write down how."""
         deadline = time.monotonic() + _WATCHING
         while time.monotonic() < deadline:
-            with suppress(httpx.TransportError, ValueError):
-                response = await self._asker.get(f"/executions/{execution}", params={"wait": 20})
+            with suppress(*_BROKEN, ValueError):
+                async with self._calls:
+                    response = await self._asker.get(f"/executions/{execution}", params={"wait": 20})
                 shown = response.json()
                 self._look_for_secrets(response)
                 if response.status_code in (200, 404):
@@ -170,6 +183,10 @@ class Clients:
                 if response.status_code == 200 and shown.get("status") in _ENDED:
                     return
             await asyncio.sleep(0.5)
+
+
+def _delivery(operation: Operation) -> str:
+    return f"msg_{operation.op}"
 
 
 def result_digest(result: Any) -> str:

@@ -12,7 +12,9 @@ from typing import Any
 from runlane import Context, IntegrationError, workflow
 
 _JOURNAL = Path(__file__).parents[1] / "code.jsonl"
-_ASYNC: dict[str, Any] = {"execution_mode": "async", "timeout_seconds": 120}
+#: What is slow, the machine or a fault, is no reason to fail.
+_PATIENT: dict[str, Any] = {"timeout_seconds": 600, "max_duration_seconds": 3600}
+_ASYNC: dict[str, Any] = {"execution_mode": "async", **_PATIENT}
 
 
 class Run:
@@ -47,7 +49,7 @@ async def chaos_plain(context: Context, op: int, value: int = 0) -> dict[str, in
     return {"op": op, "value": value}
 
 
-@workflow(name="chaos_sync", description="Returns what it gets to who waits", execution_mode="sync", timeout_seconds=60)
+@workflow(name="chaos_sync", description="Returns what it gets to who waits", execution_mode="sync", **_PATIENT)
 async def chaos_sync(context: Context, op: int, value: int = 0) -> dict[str, int]:
     Run(context)
     context.log("info", "one")
@@ -103,7 +105,7 @@ async def chaos_approval(context: Context, op: int) -> dict[str, Any]:
     return {"op": op, "done": [await run.step(0)]}
 
 
-@workflow(name="chaos_event", description="Waits for an event", max_duration_seconds=3600, **_ASYNC)
+@workflow(name="chaos_event", description="Waits for an event", **_ASYNC)
 async def chaos_event(context: Context, op: int) -> dict[str, Any]:
     run = Run(context)
     token = await run.step(0)
@@ -151,7 +153,7 @@ async def chaos_hook(context: Context, op: int) -> dict[str, Any]:
 
 
 def _scheduled(name: str) -> Any:
-    @workflow(name=name, description="Runs by the clock", execution_mode="scheduled", schedule="* * * * *")
+    @workflow(name=name, description="Runs by the clock", execution_mode="scheduled", schedule="* * * * *", **_PATIENT)
     async def by_the_clock(context: Context) -> dict[str, Any]:
         Run(context)
         return {}
