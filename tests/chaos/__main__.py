@@ -5,6 +5,7 @@ import asyncio
 import json
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -41,6 +42,10 @@ class Setting(msgspec.Struct, frozen=True):
 async def run(plan: Plan, setting: Setting) -> Evidence:
     """Start a cluster, let clients and faults loose on it, wait until it has come to rest, and read what is there."""
     cluster = Cluster(setting.directory, setting.switches, setting.database_url)
+    this = asyncio.current_task()
+    assert this is not None
+    # Ended from outside, it takes its processes and its disk with it.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, this.cancel)
     try:
         await cluster.start()
         if not cluster.own_disk:
