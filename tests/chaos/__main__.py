@@ -120,7 +120,8 @@ def main(arguments: list[str]) -> int:
 def _parse(arguments: list[str]) -> Any:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
-    parser.add_argument("--executions", type=int, default=5000)
+    # Some are refused and not asked for again.
+    parser.add_argument("--executions", type=int, default=5200, help="how many are asked for")
     parser.add_argument("--faults", type=int, default=44)
     parser.add_argument("--seconds", type=float, default=90.0, help="over which both are spread")
     parser.add_argument("--only", nargs="*", default=[], help="kinds of work")
