@@ -4,7 +4,6 @@ import argparse
 import json
 import os
 import platform
-import sqlite3
 import statistics
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy
 import uvloop
 
 from bench.directory import measure_directory
@@ -32,12 +32,14 @@ class Bench:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.key = engine.credentials()["org_key"]
+        url = os.environ.get("RUNLANE_DATABASE_URL") or f"sqlite:///{engine.data}/records.db"
+        self._records = sqlalchemy.create_engine(url.replace("postgresql://", "postgresql+psycopg://"))
 
     def recorded(self, workflow: str) -> int:
         """How many executions of a workflow the record store holds as succeeded."""
-        with sqlite3.connect(f"file:{self.engine.data}/records.db?mode=ro", uri=True) as store:
-            query = "SELECT count(*) FROM executions WHERE workflow = ? AND status = 'Success'"
-            count: int = store.execute(query, (workflow,)).fetchone()[0]
+        query = sqlalchemy.text("SELECT count(*) FROM executions WHERE workflow = :workflow AND status = 'Success'")
+        with self._records.connect() as store:
+            count: int = store.execute(query, {"workflow": workflow}).scalar_one()
             return count
 
     def cpu_seconds(self) -> float:
