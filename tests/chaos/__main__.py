@@ -27,6 +27,7 @@ from tests.chaos.leaks import leaks
 from tests.chaos.plan import Plan, make_plan, probes
 from tests.chaos.preparing import canary, prepare
 from tests.chaos.settling import settle
+from tests.chaos.topology import TOPOLOGIES
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -41,7 +42,7 @@ class Setting(msgspec.Struct, frozen=True):
 
 async def run(plan: Plan, setting: Setting) -> Evidence:
     """Start a cluster, let clients and faults loose on it, wait until it has come to rest, and read what is there."""
-    cluster = Cluster(setting.directory, setting.switches, setting.database_url)
+    cluster = Cluster(plan.there, setting.directory, setting.switches, setting.database_url)
     this = asyncio.current_task()
     assert this is not None
     # Ended from outside, it takes its processes and its disk with it.
@@ -76,7 +77,7 @@ async def _drive(plan: Plan, setting: Setting, cluster: Cluster, people: People)
         print(f"  at rest after {rested:.0f} s more", flush=True)
         await clients.run(probes())
         # A tick while streams and tables are read one after the other would be in one of them alone.
-        await cluster.end("scheduler-1", "scheduler-2")
+        await cluster.end(*plan.there.schedulers)
         await settle(bus, cluster.settings.record_store_url, setting.patience)
         evidence = await gather_evidence(setting.directory, bus, cluster.settings.record_store_url)
     evidence.faults = faults.done
@@ -96,7 +97,8 @@ def client(cluster: Cluster, who: str, org: str = "demo") -> httpx.AsyncClient:
 
 def main(arguments: list[str]) -> int:
     given = _parse(arguments)
-    plan = make_plan(given.seed, given.executions, given.faults, given.seconds, tuple(given.only))
+    there = TOPOLOGIES[given.nodes]
+    plan = make_plan(given.seed, given.executions, given.faults, given.seconds, tuple(given.only), there)
     print(
         f"seed {plan.seed}: {len(plan.operations)} operations, {len(plan.faults)} faults in {plan.seconds:g} s "
         f"{' '.join(given.switch)}",
@@ -126,6 +128,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--seconds", type=float, default=90.0, help="over which both are spread")
     parser.add_argument("--only", nargs="*", default=[], help="kinds of work")
     parser.add_argument("--switch", nargs="*", default=["quick-sweep"], help="see shim.py")
+    parser.add_argument("--nodes", type=int, choices=sorted(TOPOLOGIES), default=1, help="nats-servers; 3: all doubled")
     parser.add_argument("--database-url", default=None, help="PostgreSQL instead of SQLite")
     parser.add_argument("--directory", type=Path, default=None, help="where to put the run's files")
     parser.add_argument("--show", type=int, default=20, help="so many violations")

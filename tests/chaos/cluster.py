@@ -1,5 +1,4 @@
-"""One engine of a chaos run: the processes that `runlane up` starts, each behind a proxy of its own, kept by its
-supervisor, with two executors and two schedulers."""
+"""One engine of a chaos run: real processes, each behind proxies of its own, kept by the supervisor of `runlane up`."""
 
 import asyncio
 import contextlib
@@ -10,17 +9,19 @@ import sys
 from pathlib import Path
 
 from runlane.contracts.grants import OPERATOR
+from runlane.errors import BusUnavailable
 from runlane.settings import Settings
 from runlane_cli.brokerwatch import keep_writing
 from runlane_cli.datadir import Credentials, DataDirectory, write_private
-from runlane_cli.natsserver import NatsServer, find_program, free_port
+from runlane_cli.natsserver import find_program, free_port
 from runlane_cli.offline import bootstrap
 from runlane_cli.process import ServiceSpec
 from runlane_cli.supervisor import RestartPauses, Service, start_together
+from tests.chaos.brokers import Brokers
 from tests.chaos.proxy import Proxy
+from tests.chaos.topology import Topology
 from tests.support.engine import descendants
 
-SERVICES = ("recorder", "executor-1", "executor-2", "scheduler-1", "scheduler-2", "gateway")
 #: Processes behind one file system, so that it can be filled. The rest is for the queue, which reserves its share.
 DISK_BYTES = 2 * 1024**3
 WORKFLOWS = Path(__file__).parent / "workflows"
@@ -29,33 +30,38 @@ WORKFLOWS = Path(__file__).parent / "workflows"
 class Cluster:
     """All processes, under `directory`. `switches`: what the shim turns off in the services (negative controls)."""
 
-    def __init__(self, directory: Path, switches: tuple[str, ...], database_url: str | None = None) -> None:
+    def __init__(
+        self, there: Topology, directory: Path, switches: tuple[str, ...], database_url: str | None = None
+    ) -> None:
+        self.there = there
         self.directory, self._switches, self._database_url = directory, switches, database_url
         self.data = DataDirectory(directory / "disk" / "data")
         self.disk = directory / "disk"
         self.own_disk = False
         self.told: list[str] = []
-        self._nats = NatsServer(directory=self.data.nats, port=free_port(), password="chaos", max_bytes=DISK_BYTES)
-        self.links = {name: Proxy(self._nats.port) for name in SERVICES}
+        self.brokers = Brokers(there.brokers, self.data.nats, DISK_BYTES // len(there.brokers))
+        self.links = {name: self.brokers.link() for name in there.services}
+        self._ports = {name: free_port() for name in there.gateways}
+        self._balancer = Proxy(*self._ports.values())
         self.services: dict[str, Service] = {}
-        self.port = free_port()
         self.credentials: Credentials | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: list[asyncio.Task[None]] = []
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://127.0.0.1:{self._balancer.port}"
 
     @property
     def settings(self) -> Settings:
         """What a client of the broker itself, past all proxies, needs."""
         return Settings(
             data_dir=self.data.path,
-            nats_url=self._nats.url,
+            nats_url=self.brokers.url,
             nats_user=OPERATOR,
-            nats_password=self._nats.password_of(OPERATOR),
+            nats_password=self.brokers.password_of(OPERATOR),
             database_url=self._database_url,
-            queue_max_bytes=DISK_BYTES // 8,
+            queue_max_bytes=DISK_BYTES // 16,
+            stream_replicas=len(self.there.brokers),
         )
 
     async def start(self) -> None:
@@ -64,26 +70,44 @@ class Cluster:
         self.data.ensure_master_key()
         shutil.copytree(WORKFLOWS, self.directory / "workflows", dirs_exist_ok=True)
         self.credentials = self.data.ensure_credentials()
-        for link in self.links.values():
+        for link in (self._balancer, *self.links.values()):
             await link.start()
-        write_private(self.data.path / "nats.conf", self._nats.config().encode())
-        self.services["nats-server"] = broker = self._service("nats-server", self._broker())
-        await broker.start()
-        self._watching = asyncio.create_task(keep_writing(self._nats, broker, self.told.append))
-        await bootstrap(self.settings, self.credentials)
-        for name in SERVICES:
+        await self._start_brokers()
+        await self._bootstrap()
+        for name in self.there.services:
             self.services[name] = self._service(name, self._spec(name))
-        await start_together(*(self.services[name] for name in SERVICES))
+        await start_together(*(self.services[name] for name in self.there.services))
+
+    async def _start_brokers(self) -> None:
+        await self.brokers.start_proxies()
+        for name, server in self.brokers.servers.items():
+            server.directory.mkdir(parents=True, exist_ok=True)
+            write_private(self.data.path / f"{name}.conf", self.brokers.config(name).encode())
+            self.services[name] = self._service(name, self._broker(name))
+        await start_together(*self.services.values())
+        for name, server in self.brokers.servers.items():
+            self._watching.append(asyncio.create_task(keep_writing(server, self.services[name], self.told.append)))
+
+    async def _bootstrap(self) -> None:
+        assert self.credentials is not None
+        for attempt in range(10):
+            try:
+                await bootstrap(self.settings, self.credentials)
+                return
+            except BusUnavailable:  # a cluster elects its leaders first
+                if attempt == 9:
+                    raise
 
     async def stop(self) -> None:
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
         for name in reversed(self.services):
             self.services[name].kill()
         for name in reversed(self.services):
             await self.services[name].stop()
-        for link in self.links.values():
+        for link in (self._balancer, *self.links.values()):
             link.stop()
+        self.brokers.stop_proxies()
 
     async def end(self, *names: str) -> None:
         """End services as a restart would."""
@@ -100,7 +124,7 @@ class Cluster:
             pid = self.services[name].pid
             return [] if pid is None else [pid]
         found = []
-        for executor in ("executor-1", "executor-2"):
+        for executor in self.there.executors:
             for pid in self.pids(executor):
                 found += [child for child in descendants(pid) if _is_child(child)]
         return found
@@ -115,13 +139,13 @@ class Cluster:
     def _service(self, name: str, spec: ServiceSpec) -> Service:
         return Service(spec, self.told.append, lambda: None, RestartPauses(longest=2.0))
 
-    def _broker(self) -> ServiceSpec:
+    def _broker(self, name: str) -> ServiceSpec:
         return ServiceSpec(
-            name="nats-server",
-            command=(find_program(), "-c", str(self.data.path / "nats.conf")),
-            log=self.directory / "nats-server.log",
+            name=name,
+            command=(find_program(), "-c", str(self.data.path / f"{name}.conf")),
+            log=self.directory / f"{name}.log",
             environment=dict(os.environ),
-            ready=self._nats.answers,
+            ready=self.brokers.servers[name].answers,
         )
 
     def _spec(self, name: str) -> ServiceSpec:
@@ -138,12 +162,13 @@ class Cluster:
         kind = name.partition("-")[0]
         told = {
             "DATA_DIR": str(self.data.path),
-            "NATS_URL": f"nats://127.0.0.1:{self.links[name].port}",
+            "NATS_URL": self.links[name].url,
             "NATS_USER": kind,
-            "NATS_PASSWORD": self._nats.password_of(kind),
-            "QUEUE_MAX_BYTES": str(DISK_BYTES // 8),
+            "NATS_PASSWORD": self.brokers.password_of(kind),
+            "STREAM_REPLICAS": str(len(self.there.brokers)),
+            "QUEUE_MAX_BYTES": str(DISK_BYTES // 16),
             "WORKFLOWS": str(self.directory / "workflows"),
-            "HTTP_PORT": str(self.port),
+            "HTTP_PORT": str(self._ports.get(name, 0)),
             "DRAIN_DELAY": "0",
             "LOG_LEVEL": "info",
         }

@@ -10,6 +10,7 @@ from collections import defaultdict
 from contextlib import suppress
 from pathlib import Path
 
+from tests.chaos.brokers import behave
 from tests.chaos.cluster import Cluster
 from tests.chaos.history import History
 from tests.chaos.plan import Fault
@@ -46,7 +47,11 @@ class Faults:
             case "stop":
                 return await self._stop(fault.target, fault.seconds)
             case "cut":
-                self._cluster.links[fault.target].cut()
+                for proxy in self._cluster.links[fault.target].proxies:
+                    proxy.cut()
+                return True
+            case "partition":
+                await behave(self._cluster.brokers.around(fault.target), "blackhole", fault.seconds)
                 return True
             case "lock":
                 return await self._lock(fault.seconds)
@@ -54,7 +59,7 @@ class Faults:
                 return await self._fill(fault.seconds)
             case _:
                 mode: Mode = fault.kind  # type: ignore[assignment]  # the plan has no other
-                await self._cluster.links[fault.target].behave(mode, fault.seconds)
+                await behave(self._cluster.links[fault.target].proxies, mode, fault.seconds)
                 return True
 
     def _kill(self, target: str) -> bool:

@@ -5,10 +5,7 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
-#: What is killed and stopped. `child` is any process that runs authors' code.
-PROCESSES = ("executor-1", "executor-2", "child", "gateway", "recorder", "scheduler-1", "scheduler-2", "nats-server")
-#: Whose connection to nats-server goes through a proxy of its own.
-LINKS = ("executor-1", "executor-2", "gateway", "recorder", "scheduler-1", "scheduler-2")
+from tests.chaos.topology import ONE_NODE, Topology
 
 #: Kind of work → its share. Cron needs no client.
 SHARES = {
@@ -62,30 +59,49 @@ class Plan(Struct, frozen=True):
     seconds: float
     operations: list[Operation]
     faults: list[Fault]
+    there: Topology = ONE_NODE
 
 
-#: Kind of fault → its targets and how long it lasts. A lease ends after 5 s: executors are stopped for longer at times.
-FAULTS: dict[str, tuple[tuple[str, ...], Callable[[random.Random], float]]] = {
-    "kill": (PROCESSES, lambda dice: 0.0),
-    "stop": (PROCESSES, lambda dice: dice.choice([0.5, 2.0, 4.0, 7.0])),
-    "cut": (LINKS, lambda dice: 0.0),
-    "delay": (LINKS, lambda dice: dice.uniform(1, 4)),
-    "blackhole": (LINKS, lambda dice: dice.choice([1.0, 3.0, 7.0])),
-    "drop answers": (LINKS, lambda dice: dice.choice([0.3, 1.0, 3.0])),
-    "lock": (("database",), lambda dice: dice.uniform(1, 7)),
-    "full": (("disk",), lambda dice: dice.uniform(1, 4)),
-}
+Lasting = Callable[[random.Random], float]
 _STOPPED_AT_MOST = {"nats-server": 4.0, "child": 4.0}
 
 
-def make_plan(seed: int, executions: int, faults: int, seconds: float, kinds: tuple[str, ...] = ()) -> Plan:
+def kinds_of_faults(there: Topology) -> dict[str, tuple[tuple[str, ...], Lasting]]:
+    """Kind of fault → its targets and how long it lasts. A lease ends after 5 s: executors are stopped for longer at
+    times. A service's connections to nats-server go through proxies of its own."""
+    found: dict[str, tuple[tuple[str, ...], Lasting]] = {
+        "kill": (there.processes, lambda dice: 0.0),
+        "stop": (there.processes, lambda dice: dice.choice([0.5, 2.0, 4.0, 7.0])),
+        "cut": (there.services, lambda dice: 0.0),
+        "delay": (there.services, lambda dice: dice.uniform(1, 4)),
+        "blackhole": (there.services, lambda dice: dice.choice([1.0, 3.0, 7.0])),
+        "drop answers": (there.services, lambda dice: dice.choice([0.3, 1.0, 3.0])),
+        "lock": (("database",), lambda dice: dice.uniform(1, 7)),
+    }
+    if len(there.brokers) == 1:
+        # Servers of a cluster have a disk each; theirs is not filled.
+        found["full"] = (("disk",), lambda dice: dice.uniform(1, 4))
+    else:
+        # One server and the other two see nothing of each other; clients see all of them.
+        found["partition"] = (there.brokers, lambda dice: dice.choice([2.0, 6.0, 12.0]))
+    return found
+
+
+def make_plan(
+    seed: int,
+    executions: int,
+    faults: int,
+    seconds: float,
+    kinds: tuple[str, ...] = (),
+    there: Topology = ONE_NODE,
+) -> Plan:
     """The plan of a seed. `kinds` leaves only such work in it."""
     dice = random.Random(f"{seed}/{executions}/{faults}/{seconds}/{kinds}")
     shares = {kind: share for kind, share in SHARES.items() if not kinds or kind in kinds}
     chosen = dice.choices(list(shares), list(shares.values()), k=executions)
     moments = sorted(dice.uniform(0, seconds) for _ in chosen)
     operations = [_operation(dice, op, at, kind) for op, (at, kind) in enumerate(zip(moments, chosen, strict=True))]
-    return Plan(seed, seconds, operations, _faults(dice, faults, seconds))
+    return Plan(seed, seconds, operations, _faults(dice, faults, seconds, there), there)
 
 
 def probes(count: int = 25) -> list[Operation]:
@@ -105,19 +121,19 @@ def _operation(dice: random.Random, op: int, at: float, kind: str) -> Operation:
     )
 
 
-def _faults(dice: random.Random, count: int, seconds: float) -> list[Fault]:
+def _faults(dice: random.Random, count: int, seconds: float, there: Topology) -> list[Fault]:
     """As many as asked for: every kind on every target first, in any order, then any of them."""
-    every = [(kind, target) for kind, (targets, _) in FAULTS.items() for target in targets]
+    known = kinds_of_faults(there)
+    every = [(kind, target) for kind, (targets, _) in known.items() for target in targets]
     deck: list[tuple[str, str]] = []
     while len(deck) < count:
         dice.shuffle(every)
         deck += every
     moments = sorted(dice.uniform(0.04, 0.93) * seconds for _ in range(count))
-    return [_fault(dice, at, kind, target) for at, (kind, target) in zip(moments, deck, strict=False)]
+    return [_fault(at, kind, target, known[kind][1](dice)) for at, (kind, target) in zip(moments, deck, strict=False)]
 
 
-def _fault(dice: random.Random, at: float, kind: str, target: str) -> Fault:
-    lasting = FAULTS[kind][1](dice)
+def _fault(at: float, kind: str, target: str, lasting: float) -> Fault:
     if kind == "stop":
         lasting = min(lasting, _STOPPED_AT_MOST.get(target, lasting))
     return Fault(round(at, 3), kind, target, round(lasting, 3))

@@ -8,11 +8,13 @@ Mode = Literal["through", "delay", "blackhole", "drop answers"]
 
 
 class Proxy:
-    """Listens on `port` and forwards to `target` as its mode says. What was swallowed is followed by a cut: a stream
-    with a hole in it would be no fault that a network has."""
+    """Listens on `port` and forwards to one of `targets`, by turns, as its mode says.
 
-    def __init__(self, target: int, delay: float = 0.1) -> None:
-        self._target, self._delay = target, delay
+    What was swallowed is followed by a cut: a stream with a hole in it would be no fault that a network has.
+    """
+
+    def __init__(self, *targets: int, delay: float = 0.1) -> None:
+        self._targets, self._delay, self._turn = targets, delay, 0
         self._mode: Mode = "through"
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -44,12 +46,12 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
-        try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        except OSError:
+        far = await self._reach()
+        if far is None:
             writer.transport.abort()
             self._writers.discard(writer)
             return
+        far_reader, far_writer = far
         self._writers.add(far_writer)
         pumps = [
             asyncio.create_task(self._pump(reader, far_writer, answers=False)),
@@ -60,6 +62,14 @@ class Proxy:
             end.transport.abort()
             self._writers.discard(end)
         await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _reach(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        """A connection to the next target that takes one."""
+        for _ in self._targets:
+            self._turn += 1
+            with suppress(OSError):
+                return await asyncio.open_connection("127.0.0.1", self._targets[self._turn % len(self._targets)])
+        return None
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:
         with suppress(OSError):
