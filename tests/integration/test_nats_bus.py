@@ -3,12 +3,14 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.connection import MAX_MESSAGE_BYTES, open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.nats.reader import Reader
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable, MessageTooLarge, StateConflict
 from runlane.ports import Delivery, Message, Stored
@@ -60,6 +62,44 @@ async def test_last_and_read_see_what_was_stored(bus: NatsBus) -> None:
     everything = await bus.read(subjects.EVENTS, subjects.all_events("acme", "e1"))
     assert [stored.sequence for stored in everything] == [first, second]
     assert await bus.read(subjects.EVENTS, subjects.all_events("acme", "e1"), after=second) == []
+
+
+async def test_in_a_cluster_the_leader_is_asked_and_says_the_same(bus: NatsBus) -> None:
+    clustered = NatsBus(bus.connection, clustered=True)
+    everything = subjects.all_events("acme", "e1")
+    assert await clustered.last(subjects.EVENTS, STATE) is None
+    assert await clustered.read(subjects.EVENTS, everything) == []
+    first = await bus.publish(state("started", "a", 0))
+    big = Message(subject=subjects.event("acme", "hello", "e1", "trace"), payload=b"x" * 880 * 1024, id="big")
+    await bus.publish(big)
+    for filter_ in (STATE, everything):
+        assert await clustered.last(subjects.EVENTS, filter_) == await bus.last(subjects.EVENTS, filter_)
+    assert await clustered.read(subjects.EVENTS, everything) == await bus.read(subjects.EVENTS, everything)
+    assert await clustered.read(subjects.EVENTS, everything, after=first + 5) == []
+    assert await clustered.newest(subjects.EVENTS, everything) == await bus.newest(subjects.EVENTS, everything)
+    await bus.publish(state("succeeded", "b", first))
+    last = await clustered.last(subjects.EVENTS, STATE)
+    assert last is not None
+    assert (last.payload, last.id) == (b"succeeded", "b")
+
+
+class Lagging(Reader):
+    """A replica that has nothing for so many answers."""
+
+    behind = 2
+
+    async def _get(self, stream: str, request: dict[str, Any]) -> list[Stored]:
+        self.behind -= 1
+        return [] if self.behind >= 0 else await super()._get(stream, request)
+
+
+async def test_a_replica_that_lags_behind_its_leader_is_asked_again(bus: NatsBus) -> None:
+    await bus.publish(state("started", "a", 0))
+    reader = Lagging(bus.connection, clustered=True)
+    assert len(await reader.read(subjects.EVENTS, STATE, 0, 10)) == 1
+    reader.behind = 10_000
+    with pytest.raises(BusUnavailable, match="does not have what its leader has"):
+        await reader.read(subjects.EVENTS, STATE, 0, 10)
 
 
 async def test_everything_is_read_page_by_page_whatever_its_subject(bus: NatsBus) -> None:

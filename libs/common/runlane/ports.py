@@ -153,8 +153,7 @@ class Bus(Protocol):
         ...
 
     async def newest(self, stream: str, filter_: str) -> list[Stored]:
-        """The last stored message of every subject under a filter, at most 1024, as one replica of the stream has
-        them: it may not have the latest yet."""
+        """The last stored message of every subject under a filter, at most 1024."""
         ...
 
     async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:

@@ -41,6 +41,7 @@ def _look() -> list[str]:
     return [
         *(f"$JS.API.STREAM.INFO.{stream}" for stream in _STREAMS),
         *(f"$JS.API.DIRECT.GET.{stream}" for stream in _STREAMS),
+        *(f"$JS.API.STREAM.MSG.GET.{stream}" for stream in _STREAMS),
         "$JS.API.CONSUMER.INFO.*.*",
     ]
 

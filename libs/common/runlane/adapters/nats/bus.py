@@ -48,9 +48,9 @@ class NatsSubscription:
 class NatsBus:
     """See `ports.Bus`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, clustered: bool = False) -> None:
         self.connection = connection
-        self._reader = Reader(connection)
+        self._reader = Reader(connection, clustered=clustered)
         self.publisher = Publisher(connection, self._reader)
 
     @property

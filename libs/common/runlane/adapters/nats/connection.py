@@ -142,7 +142,7 @@ async def open_bus(
     connection = Connection(client)
     try:
         await connection.open()
-        bus = NatsBus(connection)
+        bus = NatsBus(connection, clustered=settings.stream_replicas > 1)
         if shape:
             await ensure_topology(bus, settings)
         yield bus
