@@ -10,11 +10,14 @@ import pytest
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.connection import MAX_MESSAGE_BYTES, open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.adapters.nats.publisher import Publisher, _Ack
 from runlane.adapters.nats.reader import Reader
 from runlane.contracts import subjects
+from runlane.contracts.messages import Caller, Request, Started, StartedData
 from runlane.errors import BusUnavailable, MessageTooLarge, StateConflict
 from runlane.ports import Delivery, Message, Stored
 from runlane.settings import Settings
+from runlane_executor.stateline import StateLine
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer
 
@@ -73,7 +76,12 @@ async def test_in_a_cluster_the_leader_is_asked_and_says_the_same(bus: NatsBus) 
     big = Message(subject=subjects.event("acme", "hello", "e1", "trace"), payload=b"x" * 880 * 1024, id="big")
     await bus.publish(big)
     for filter_ in (STATE, everything):
-        assert await clustered.last(subjects.EVENTS, filter_) == await bus.last(subjects.EVENTS, filter_)
+        one, other = await clustered.last(subjects.EVENTS, filter_), await bus.last(subjects.EVENTS, filter_)
+        assert one is not None
+        assert other is not None
+        assert (one.subject, one.sequence, one.id) == (other.subject, other.sequence, other.id)
+        assert one.payload == other.payload
+        assert abs(one.time - other.time) < timedelta(milliseconds=1)
     assert await clustered.read(subjects.EVENTS, everything) == await bus.read(subjects.EVENTS, everything)
     assert await clustered.read(subjects.EVENTS, everything, after=first + 5) == []
     assert await clustered.newest(subjects.EVENTS, everything) == await bus.newest(subjects.EVENTS, everything)
@@ -248,3 +256,36 @@ async def test_a_removed_key_can_be_created_anew(bus: NatsBus) -> None:
         await store.put("orgs.acme", b"2", expect=0)
     await store.delete("orgs.acme")
     assert await store.put("orgs.acme", b"3", expect=0) > 0
+
+
+class InACluster(Publisher):
+    """A server that looks for duplicates before it looks at what is expected."""
+
+    async def _attempt(self, subject: str, payload: bytes, headers: dict[str, str], seconds: float) -> _Ack:
+        return _Ack(stream=subjects.EVENTS, seq=7, duplicate=True)
+
+
+async def test_what_is_there_already_is_a_conflict_in_a_cluster_too(bus: NatsBus) -> None:
+    publisher = InACluster(bus.connection, Reader(bus.connection))
+    with pytest.raises(StateConflict):
+        await publisher.publish(state("started", "a", 0), 5)
+    assert await publisher.publish(request("r"), 5) == 7, "without a condition it is the repetition of a request"
+
+
+async def test_two_claims_by_one_executor_are_not_repetitions_of_each_other(
+    bus: NatsBus, nats_server: NatsServer, settings: Settings
+) -> None:
+    """Its request came twice, and the first answer to the second claim was late: the code ran twice under one claim."""
+    line = StateLine(bus, "executor-1")
+    now = datetime.now(UTC)
+    asked = Request(execution_id="e1", org="acme", workflow="hello", caller=Caller(id="t"), accepted_at=now)
+    data = StartedData(executor="executor-1", request="REQUESTS:1", first_started_at=now)
+    started = Started(**line.envelope(asked, now, "started:1:0"), data=data)
+    await line.move(asked, started, 0)
+    nats_server.pause()
+    sent = bus.connection.client.stats["out_msgs"]
+    again = asyncio.create_task(line.move(asked, started, 0))
+    await eventually(lambda: bus.connection.client.stats["out_msgs"] >= sent + 2, within=40)
+    nats_server.resume()
+    with pytest.raises(StateConflict):
+        await again

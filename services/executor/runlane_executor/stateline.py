@@ -1,5 +1,6 @@
 """Writes the state line of executions: every change is a compare-and-set, so the broker is the referee (DESIGN §3)."""
 
+import itertools
 from datetime import datetime
 from typing import Any, cast
 
@@ -33,6 +34,7 @@ class StateLine:
 
     def __init__(self, bus: Bus, executor: str) -> None:
         self.bus, self.executor = bus, executor
+        self._moves = itertools.count(1)
         self.source = f"/runlane/executor/{executor}"
 
     def envelope(self, request: Request, at: datetime, name: str) -> dict[str, Any]:
@@ -58,7 +60,8 @@ class StateLine:
         message = Message(
             subject=subjects.event(org, workflow, execution, tail),
             payload=encode(event),
-            id=f"{execution}:{expect}:{tail}:{self.executor}",
+            # Each move has its own: two claims by one executor, of a request that came twice, are not repetitions.
+            id=f"{execution}:{expect}:{tail}:{self.executor}:{next(self._moves)}",
             expect_last=expect,
             expect_on=subjects.state_line(org, workflow, execution),
         )

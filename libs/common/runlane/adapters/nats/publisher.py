@@ -65,7 +65,11 @@ class Publisher:
         while True:
             remaining = deadline - loop.time()
             try:
-                return await self._attempt(subject, payload, headers, max(0.01, min(_ATTEMPT_SECONDS, remaining)))
+                ack = await self._attempt(subject, payload, headers, max(0.01, min(_ATTEMPT_SECONDS, remaining)))
+                if ack.duplicate and not repeated and "Nats-Expected-Last-Subject-Sequence" in headers:
+                    # A cluster looks for duplicates first, one server checks what is expected first: the same is said.
+                    raise StateConflict(details={"reason": "it is there already", "stream": ack.stream})
+                return ack.seq
             except _NotNow as problem:
                 if loop.time() + pause >= deadline:
                     raise BusUnavailable(f"The message broker did not store a message in time ({problem}).") from None
@@ -90,7 +94,7 @@ class Publisher:
             return successor[0].sequence
         return None
 
-    async def _attempt(self, subject: str, payload: bytes, headers: Headers, seconds: float) -> int:
+    async def _attempt(self, subject: str, payload: bytes, headers: Headers, seconds: float) -> _Ack:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Msg] = loop.create_future()
         reply, token = self._connection.expect(lambda message: _resolve(answer, message))
@@ -119,12 +123,12 @@ def _resolve(answer: asyncio.Future[Msg], message: Msg) -> None:
         answer.set_result(message)
 
 
-def _stored(message: Msg) -> int:
+def _stored(message: Msg) -> _Ack:
     if message.headers is not None and message.headers.get("Status") == "503":
         raise _NotNow("no stream leader")
     ack = _decode(message.data)
     if ack.error is None:
-        return ack.seq
+        return ack
     if ack.error.err_code in _WRONG_LAST_SEQUENCE:
         raise StateConflict(details={"reason": ack.error.description, "stream": ack.stream})
     if ack.error.err_code in _STORAGE_FULL:
