@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-console chaos chaos-controls chaos-long check format bench clean
+.PHONY: help install demo test test-console mutants chaos chaos-controls chaos-long check format bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ test: install ## Run all tests but those of the console
 test-console: install ## Run the tests of the console in Chromium, which is installed if there is none
 	scripts/install_chromium.sh
 	$(BIN)/python -m pytest tests/console
+
+mutants: install ## Break the engine in one place at a time: the models must find each (no part of the tests)
+	$(BIN)/python -m tests.model.mutants
 
 chaos: install ## 5,000 executions of real processes under 44 faults, and whether every promise held (SEED=n repeats a plan)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(CHAOS)

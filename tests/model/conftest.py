@@ -5,6 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import Phase, settings
+
+#: For `mutants`: that a plan fails is enough, it need not become small.
+settings.register_profile("mutants", phases=[Phase.explicit, Phase.generate])
 
 
 @pytest.fixture(autouse=True)
