@@ -17,7 +17,7 @@ function node(value, depth) {
   if (value === null || typeof value !== "object") return leaf(value);
   const list = Array.isArray(value);
   const entries = list ? value.map((item, index) => [index, item]) : Object.entries(value);
-  if (!entries.length) return h("span.mark", list ? "[ ]" : "{ }");
+  if (!entries.length) return h("span.muted", list ? "[ ]" : "{ }");
   if (list && isShort(value)) return h("span.text", value.map((item) => String(item ?? "null")).join(", "));
   const inside = h("ul");
   const details = h("details", { open: depth < 2, ontoggle: fill },
