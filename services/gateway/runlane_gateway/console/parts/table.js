@@ -46,9 +46,9 @@ export class Table {
 }
 
 /** Older and newer pages of a list that is read by keys. */
-export function pager({ older, first }) {
-  const back = h("button.button", { type: "button", onclick: first }, "Newest");
-  const on = h("button.button", { type: "button", onclick: older }, "Older");
+export function pager({ older, first, words: [start, onward] = ["Newest", "Older"] }) {
+  const back = h("button.button", { type: "button", onclick: first }, start);
+  const on = h("button.button", { type: "button", onclick: older }, onward);
   const element = h("nav.pager", { "aria-label": "Pages" }, back, on);
   return { element, show({ hasOlder, isFirst }) { on.disabled = !hasOlder; back.disabled = isFirst; } };
 }

@@ -1,0 +1,57 @@
+// One workflow for its author: where it stands, what its decorator says, its schema, how to call it.
+
+import { api } from "../core/api.js";
+import { h } from "../core/dom.js";
+import { titled } from "../core/format.js";
+import { session } from "../core/session.js";
+import { facts, json } from "../parts/json.js";
+import { head } from "../parts/listing.js";
+import { copy } from "../parts/toast.js";
+import { where } from "./code.js";
+
+const APART = new Set(["name", "parameters", "source", "description", "version", "origin"]);
+
+export async function render(view) {
+  const { workflow: name } = view.params;
+  const item = await api.get(`/workflows/${encodeURIComponent(name)}`, { signal: view.signal });
+  const settings = Object.fromEntries(Object.entries(item).filter(([key, value]) => !APART.has(key) && value !== null && value !== undefined));
+  const links = [["executions", "Executions"], item.schedule && session.can("canViewExecutions") && [`schedules/${name}`, "Schedule"]].filter(Boolean);
+  return h("section.medium", h("p.crumbs", h("a", { href: view.link("code") }, "Workflows"), " / ", h("code", name)),
+    head({ title: titled(name), lead: item.description, actions: links.map(([path, title]) =>
+      h("a.button", { href: view.link(path, path === "executions" ? { workflow: name } : {}) }, title)) }),
+    card("Source", h("div.row", h("code", where(item.source)), h("button.plain", { type: "button", onclick: () => copy(where(item.source)) }, "Copy")),
+      h("p.muted", `Version ${item.version}, from ${item.origin}`)),
+    card("Settings", facts(settings)), card("Parameters", json(item.parameters, { label: "Schema" })),
+    card("Call it", sample("curl", curl(name, item.parameters)), sample("Python", python(name, item.parameters))));
+}
+
+function card(title, ...children) {
+  return h("div.card.padded", h("h2", title), children);
+}
+
+function sample(title, text) {
+  return [h("div.row", h("h3", title), h("button.plain", { type: "button", onclick: () => copy(text), "aria-label": `Copy ${title}` }, "Copy")), h("pre.code", text)];
+}
+
+/** Values of the right kind for what has to be given. */
+function example(schema) {
+  const wanted = new Set(schema?.required ?? []);
+  return Object.fromEntries(Object.entries(schema?.properties ?? {}).filter(([name]) => wanted.has(name)).map(([name, one]) => [name, valueFor(one)]));
+}
+
+function valueFor(one) {
+  if (one.default !== undefined) return one.default;
+  if (one.enum) return one.enum[0];
+  return { integer: 1, number: 1, boolean: true, array: [], object: {} }[one.type] ?? "…";
+}
+
+function curl(name, schema) {
+  const body = JSON.stringify(example(schema)).replaceAll("'", "'\\''");
+  return `curl -X POST ${location.origin}/workflows/${name} \\\n  -H "Authorization: Bearer $RUNLANE_KEY" -H 'X-Organization-Id: ${session.org.id}' \\\n  -H 'Content-Type: application/json' -d '${body}'`;
+}
+
+function python(name, schema) {
+  const body = JSON.stringify(example(schema));
+  return `import json, os, urllib.request\n\nrequest = urllib.request.Request(\n    "${location.origin}/workflows/${name}", method="POST", data=json.dumps(json.loads(${JSON.stringify(body)})).encode(),\n`
+    + `    headers={"Authorization": "Bearer " + os.environ["RUNLANE_KEY"], "X-Organization-Id": "${session.org.id}", "Content-Type": "application/json"},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
+}

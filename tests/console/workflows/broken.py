@@ -1,0 +1,3 @@
+"""Fails to import: the console shows how."""
+
+raise RuntimeError("the licence file is missing")
