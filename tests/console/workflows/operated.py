@@ -5,7 +5,7 @@ from runlane import Context, workflow
 
 @workflow(
     name="nightly",
-    description="Runs at nine by Berlin's clock",
+    description="At nine in Berlin",
     schedule="0 9 * * *",
     schedule_time_zone="Europe/Berlin",
 )
