@@ -151,14 +151,14 @@ def _dialect() -> PGDialect:
 @cache
 def _insert(put: Put) -> str:
     columns = list(put.table.columns)
-    rows = text(f"SELECT * FROM {_unnest(columns)}").columns(*columns)
+    rows = text(f"SELECT * FROM {_unnest(columns)}").columns(*columns)  # nosec B608  # of our own types alone
     insert = postgresql.insert(put.table).from_select([column.name for column in columns], rows)
     return str(on_clash(insert, put).compile(dialect=_dialect()))
 
 
 @cache
 def _delete(key: tuple[Column[Any], ...]) -> str:
-    rows = text(f"SELECT * FROM {_unnest(key)}").columns(*key)
+    rows = text(f"SELECT * FROM {_unnest(key)}").columns(*key)  # nosec B608  # of our own types alone
     statement = delete_from(key[0].table).where(tuple_(*key).in_(rows))
     return str(statement.compile(dialect=_dialect()))
 
