@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-console mutants chaos chaos-controls chaos-long check format bench clean
+.PHONY: help install demo test test-console mutants chaos cluster-test chaos-controls chaos-long check format bench clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ mutants: install ## Break the engine in one place at a time: the models must fin
 
 chaos: install ## 5,000 executions of real processes under 44 faults, and whether every promise held (SEED=n repeats a plan)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
+cluster-test: install ## The distributed mode as processes: three nats-servers, PostgreSQL, every service doubled, partitions
+	$(BIN)/python -m tests.chaos --nodes 3 --postgresql --executions 1500 --faults 40 --seconds 60 $(if $(SEED),--seed $(SEED))
 
 chaos-controls: install ## With a protection switched off, the checker of chaos must find what it is there for
 	$(BIN)/python -m tests.chaos.controls

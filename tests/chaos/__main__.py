@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import shutil
@@ -9,6 +10,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from tests.chaos.plan import Plan, make_plan, probes
 from tests.chaos.preparing import canary, prepare
 from tests.chaos.settling import settle
 from tests.chaos.topology import TOPOLOGIES
+from tests.support.postgresql import PostgresqlServer
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -105,7 +108,8 @@ def main(arguments: list[str]) -> int:
         flush=True,
     )
     directory = Path(tempfile.mkdtemp(prefix=f"chaos-{plan.seed}-", dir=given.directory))
-    evidence = uvloop.run(run(plan, Setting(directory, tuple(given.switch), given.database_url)))
+    with _database(given) as url:
+        evidence = uvloop.run(run(plan, Setting(directory, tuple(given.switch), url)))
     violations = check(evidence)
     figures = {"violations": len(violations), **summary(evidence)}
     print(json.dumps(figures, indent=1), flush=True)
@@ -119,6 +123,20 @@ def main(arguments: list[str]) -> int:
     return 1 if violations else 0
 
 
+@contextlib.contextmanager
+def _database(given: Any) -> Iterator[str | None]:
+    """The address of the record store: what was given, or a server of the run's own; None: SQLite."""
+    if not given.postgresql:
+        yield given.database_url
+        return
+    server = PostgresqlServer()
+    server.make()
+    try:
+        yield server.create_database()
+    finally:
+        server.remove()
+
+
 def _parse(arguments: list[str]) -> Any:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1_000_000))
@@ -130,6 +148,7 @@ def _parse(arguments: list[str]) -> Any:
     parser.add_argument("--switch", nargs="*", default=["quick-sweep"], help="see shim.py")
     parser.add_argument("--nodes", type=int, choices=sorted(TOPOLOGIES), default=1, help="nats-servers; 3: all doubled")
     parser.add_argument("--database-url", default=None, help="PostgreSQL instead of SQLite")
+    parser.add_argument("--postgresql", action="store_true", help="start one for the run")
     parser.add_argument("--directory", type=Path, default=None, help="where to put the run's files")
     parser.add_argument("--show", type=int, default=20, help="so many violations")
     parser.add_argument("--summary", type=Path, default=None, help="a file for the figures of the run")

@@ -8,6 +8,7 @@ import sqlalchemy
 from msgspec import Struct, field
 
 from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.sql.dialect import parse_url
 from runlane.contracts import subjects
 from runlane.ports import Stored
 from tests.chaos.history import read_history
@@ -119,7 +120,7 @@ async def _read_all(bus: NatsBus, filter_: str) -> list[Stored]:
 
 
 def _read_store(found: Evidence, database_url: str) -> None:
-    engine = sqlalchemy.create_engine(database_url)
+    engine = sqlalchemy.create_engine(parse_url(database_url))
     with engine.connect() as connection:
 
         def ask(statement: str) -> Any:

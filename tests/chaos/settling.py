@@ -6,6 +6,7 @@ import time
 import sqlalchemy
 
 from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.sql.dialect import parse_url
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
 
@@ -24,7 +25,7 @@ async def settle(bus: NatsBus, database_url: str, patience: float) -> float:
     up, and then the checker tells what is not finished.
     """
     began = better = time.monotonic()
-    engine = sqlalchemy.create_engine(database_url)
+    engine = sqlalchemy.create_engine(parse_url(database_url))
     calm, fewest = 0, float("inf")
     while calm < 3 and time.monotonic() - better < patience:
         left = await _left(bus, engine)
