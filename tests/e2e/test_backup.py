@@ -327,6 +327,7 @@ async def test_records_of_another_servers_database_are_rebuilt_from_the_events(
     again.start()
     try:
         compared = await succeed("verify", "--data", elsewhere)
-        assert (compared["executions"], compared["differences"]) == (1, [])
+        assert compared["executions"] >= 1  # a tick may have come as well
+        assert compared["differences"] == []
     finally:
         again.stop()
