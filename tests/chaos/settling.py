@@ -13,8 +13,8 @@ from runlane.errors import BusUnavailable
 _UNFINISHED = "SELECT count(*) FROM executions WHERE status NOT IN ('Success', 'Failed', 'Cancelled')"
 _CONSUMERS = (
     (subjects.EVENTS, subjects.RECORDER),
-    (subjects.REQUESTS, subjects.EXECUTORS),
-    (subjects.DELAYED, subjects.EXECUTORS),
+    *((subjects.REQUESTS, subjects.executors(lane)) for lane in subjects.LANES),
+    *((subjects.DELAYED, subjects.executors(lane)) for lane in subjects.LANES),
 )
 
 

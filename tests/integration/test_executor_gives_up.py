@@ -172,7 +172,7 @@ async def test_what_the_broker_gives_up_is_kept_and_taken_off_the_queue(
     request = await queued(caller, new_execution_id())
     subject = subjects.request("0", "acme", "echo")
     sequence = await caller.bus.publish(Message(subject=subject, payload=encode(request), id=request.execution_id))
-    advisory = {"stream": "REQUESTS", "consumer": "executors", "stream_seq": sequence, "deliveries": 7}
+    advisory = {"stream": "REQUESTS", "consumer": "executors-0", "stream_seq": sequence, "deliveries": 7}
     caller.bus.send(subjects.GIVEN_UP.replace("*.*", "REQUESTS.executors"), msgspec.json.encode(advisory))
 
     ended = await caller.ended(request)

@@ -315,7 +315,7 @@ async def test_the_same_delivery_a_hundred_times_at_once_is_one_execution(
 
 
 async def _nothing_waits(bus: NatsBus) -> bool:
-    lag = await bus.lag(subjects.REQUESTS, subjects.EXECUTORS)
+    lag = await bus.lag(subjects.REQUESTS, subjects.executors("0"))
     return lag.pending == 0 and lag.unacknowledged == 0
 
 

@@ -130,7 +130,7 @@ async def test_last_of_each_pages_beyond_the_servers_limit(bus: NatsBus) -> None
 
 async def test_a_delayed_message_arrives_at_its_target(bus: NatsBus) -> None:
     got: list[Delivery] = []
-    consumption = await bus.consume(subjects.DELAYED, subjects.EXECUTORS, got.append, lambda: 10)
+    consumption = await bus.consume(subjects.DELAYED, subjects.executors("0"), got.append, lambda: 10)
     await bus.publish(
         Message(
             subject=subjects.delayed("e1"),
@@ -149,7 +149,7 @@ async def test_a_delayed_message_arrives_at_its_target(bus: NatsBus) -> None:
 
 async def test_a_message_given_back_comes_again_and_counts(bus: NatsBus) -> None:
     got: list[Delivery] = []
-    consumption = await bus.consume(subjects.REQUESTS, subjects.EXECUTORS, got.append, lambda: 10)
+    consumption = await bus.consume(subjects.REQUESTS, subjects.executors("0"), got.append, lambda: 10)
     await bus.publish(request("r1"))
     await eventually(lambda: len(got) == 1)
     got[0].nak()
@@ -166,7 +166,7 @@ async def test_no_more_is_delivered_than_there_is_room_for(bus: NatsBus) -> None
     for n in range(20):
         await bus.publish(request(f"r{n}"))
     consumption = await bus.consume(
-        subjects.REQUESTS, subjects.EXECUTORS, got.append, lambda: max(0, 5 - (len(got) - taken))
+        subjects.REQUESTS, subjects.executors("0"), got.append, lambda: max(0, 5 - (len(got) - taken))
     )
     await eventually(lambda: len(got) == 5)
     taken = 5
@@ -213,7 +213,7 @@ async def test_a_restarted_server_goes_on_delivering_and_storing(tmp_path: Path)
             got: list[Delivery] = []
             directory: dict[str, bytes | None] = {}
             await NatsDirectoryStore(bus).watch(lambda key, value, _: directory.update({key: value}))
-            await bus.consume(subjects.REQUESTS, subjects.EXECUTORS, got.append, lambda: 10)
+            await bus.consume(subjects.REQUESTS, subjects.executors("0"), got.append, lambda: 10)
             server.kill()
             with pytest.raises(BusUnavailable):
                 await bus.publish(request("while away"), timeout=0.3)

@@ -34,10 +34,10 @@ async def tick_records(bus: Bus) -> list[Ticked]:
 async def requests(bus: Bus, stream: str, count: int) -> list[Delivery]:
     """Everything on a work queue, once `count` have come."""
     got: list[Delivery] = []
-    consumption = await bus.consume(stream, subjects.EXECUTORS, got.append, lambda: 10_000)
+    consumption = await bus.consume(stream, subjects.executors("0"), got.append, lambda: 10_000)
     await eventually(lambda: len(got) >= count)
     await consumption.stop()
-    lag = await bus.lag(stream, subjects.EXECUTORS)
+    lag = await bus.lag(stream, subjects.executors("0"))
     assert lag.pending == 0
     return got
 
@@ -81,7 +81,7 @@ async def test_a_tick_with_jitter_arrives_where_executors_take_what_became_due(b
     await world.open()
     await world.at("2020-03-02T09:00")
     (delivery,) = await requests(bus, subjects.DELAYED, 1)
-    assert delivery.subject == subjects.due(subjects.DEFAULT_LANE, "org0", "audit")
+    assert delivery.subject == subjects.due(subjects.FIRST_LANE, "org0", "audit")
     assert decode_request(delivery.payload).trigger.kind == "schedule"
 
 

@@ -61,5 +61,5 @@ class Client:
         return found
 
     async def queue_is_empty(self) -> bool:
-        lag = await self.bus.lag(subjects.REQUESTS, subjects.EXECUTORS)
+        lag = await self.bus.lag(subjects.REQUESTS, subjects.executors("0"))
         return lag.pending == 0 and lag.unacknowledged == 0

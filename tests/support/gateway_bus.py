@@ -143,7 +143,8 @@ class Executor:
 
     async def start(self) -> None:
         for stream in (subjects.REQUESTS, subjects.DELAYED):
-            await self.bus.consume(stream, subjects.EXECUTORS, self._deliver, lambda: 100)
+            for lane in subjects.LANES:
+                await self.bus.consume(stream, subjects.executors(lane), self._deliver, lambda: 100)
 
     def parameters(self, request: Request) -> dict[str, Any]:
         if request.sealed_parameters is None:

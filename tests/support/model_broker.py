@@ -215,7 +215,7 @@ class WorkDelivery:
     def __init__(self, broker: Broker, work: Work, actor: str) -> None:
         self._broker, self._work, self._actor = broker, work, actor
         self.subject, self.payload, self.sequence = work.subject, work.payload, work.sequence
-        self.delivered, self.time = work.delivered, broker.clock.now()
+        self.delivered, self.time, self.pending = work.delivered, broker.clock.now(), 0
 
     def ack(self) -> None:
         if self._actor not in self._broker.crashed and not self._broker.lose_ack():

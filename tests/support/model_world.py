@@ -109,7 +109,10 @@ class ExecutorActor:
         self.codes = Codes(self)
         self.runs.children = cast(Any, self.codes)
         self.intake = Intake(bus, claims, endings, self.runs, broker.clock, Limits())
-        self._deliver = {stream: self.intake._deliver_from(stream) for stream in (subjects.REQUESTS, subjects.DELAYED)}
+        self._deliver = {
+            stream: self.intake._deliver_from(stream, self.intake._shares.add(0))
+            for stream in (subjects.REQUESTS, subjects.DELAYED)
+        }
 
     def deliver(self, work: Work) -> None:
         work.holder, work.delivered = self.name, work.delivered + 1

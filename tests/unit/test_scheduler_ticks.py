@@ -49,7 +49,7 @@ async def test_a_tick_leaves_a_record_a_queued_event_and_a_request() -> None:
     assert (bytes(event.data.input), event.data.tags, event.data.caller.id) == (b"{}", ["m365"], "scheduler")
 
     asked = decode_request(request.payload)
-    assert request.subject == subjects.request(subjects.DEFAULT_LANE, "acme", "audit")
+    assert request.subject == subjects.request(subjects.FIRST_LANE, "acme", "audit")
     assert (request.id, asked.execution_id, asked.attempt, asked.last_state) == (execution, execution, 1, 0)
     assert asked.sealed_parameters is None
 
@@ -264,7 +264,7 @@ async def test_jitter_delays_the_request_the_same_way_in_every_scheduler() -> No
         await world.at("2026-03-02T09:00")
         request = bus_of(world).published[-1]
         assert request.deliver_at is not None
-        assert request.deliver_to == subjects.due(subjects.DEFAULT_LANE, "acme", "audit")
+        assert request.deliver_to == subjects.due(subjects.FIRST_LANE, "acme", "audit")
         assert request.subject == subjects.delayed(request.id)
         queued = decode_event(bus_of(world).published[-2].payload)
         assert isinstance(queued, Queued)

@@ -43,7 +43,7 @@ def terms_of(manifest: Manifest, rule: ApprovalRule | None, now: datetime) -> Ap
     )
 
 
-def wake_message(request: Request, at: datetime, lane: str = subjects.DEFAULT_LANE) -> Message:
+def wake_message(request: Request, at: datetime, lane: str = subjects.FIRST_LANE) -> Message:
     """Has an executor look at the execution at that time: its approval may have expired, or whoever moved it may have
     died before he told the queue. To be stored before what it is there for; it replaces an earlier one.
     """

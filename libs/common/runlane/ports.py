@@ -66,6 +66,11 @@ class Delivery(Protocol):
         ...
 
     @property
+    def pending(self) -> int:
+        """How many more the consumer had to deliver after this one."""
+        ...
+
+    @property
     def time(self) -> datetime:
         """When it was stored."""
         ...
@@ -158,6 +163,10 @@ class Bus(Protocol):
 
     async def last_of_each(self, stream: str, filter_: str) -> list[Stored]:
         """The last stored message of every subject under a filter."""
+        ...
+
+    async def counts(self, stream: str, filter_: str) -> dict[str, int]:
+        """How many messages a stream has under a filter, by subject. Raises `BusUnavailable`."""
         ...
 
     async def consume(

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 from msgspec import Raw
 
-from runlane.contracts.directory import ExecutionMode, Manifest, RetrySettings
+from runlane.contracts.directory import ExecutionMode, Manifest, Priority, RetrySettings
 from runlane.cron import Schedule
 from runlane.errors import DefinitionError
 from runlane.retry import RetryPolicy
@@ -72,6 +72,7 @@ def workflow(  # noqa: PLR0913  SPEC §7 promises these arguments, by name
     webhook_enabled: bool = False,
     webhook_secret_required: bool = True,
     data_provider: bool = False,
+    priority: Priority | None = None,
 ) -> Callable[[_F], _F]:
     """Declare a workflow. The function itself is returned and stays callable; its first parameter is the context.
 
@@ -99,6 +100,8 @@ def workflow(  # noqa: PLR0913  SPEC §7 promises these arguments, by name
         webhook_secret_required: Whether a webhook must bring its secret.
         data_provider: Whether forms may ask it for choices; it returns a list of `{"value": …, "label": …}`. Needs
             `execution_mode="sync"`.
+        priority: `high` passes by what its organisation has waiting, as long as that is little; `low` never gets in the
+            way of others. By default high where a caller waits, else normal.
 
     Raises:
         DefinitionError: What is declared cannot work.

@@ -6,6 +6,7 @@ It never runs authors' code, so nothing that code does can lose a lease.
 import asyncio
 import os
 import socket
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -19,7 +20,7 @@ from runlane.contracts.presence import Presence, encode_presence
 from runlane.deadletters import DeadKind
 from runlane.errors import WorkflowNotFound
 from runlane.ids import is_token
-from runlane.ports import Bus, Consumption, Delivery, Subscription
+from runlane.ports import Bus, Delivery, Subscription
 from runlane.telemetry import logger
 from runlane_executor import metrics
 from runlane_executor.burial import GivenUp, version_of
@@ -27,14 +28,17 @@ from runlane_executor.claim import Claims, Settled
 from runlane_executor.endings import Endings
 from runlane_executor.execution import Execution, Lease
 from runlane_executor.runs import Runs
+from runlane_executor.shares import Share, Shares
+from runlane_executor.slots import Slots
 
 _log = logger(__name__)
 
 HEARTBEAT_SECONDS = 1.5
 #: After a longer silence of ours a lease may have ended.
 SILENCE_SECONDS = 4.0
-#: A message that could not be taken so often is set aside: taking it is what fails.
-MAX_DELIVERIES = 30
+#: A message that one executor could not take so often is set aside: taking it is what fails.
+MAX_FAILURES = 10
+_MOST_FAILURES = 1000
 
 _STREAMS = (subjects.REQUESTS, subjects.DELAYED)
 
@@ -53,7 +57,9 @@ class Intake:
         self._bus, self._claims, self._endings = bus, claims, endings
         self._clock, self._limits = clock, limits
         self._leases: dict[tuple[str, int], Lease] = {}
-        self._consumptions: list[Consumption] = []
+        self._slots = Slots(limits.slots)
+        self._shares = Shares(self._slots)
+        self._failures: Counter[tuple[str, int]] = Counter()
         self._listening: list[Subscription] = []
         self._draining: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
@@ -65,9 +71,12 @@ class Intake:
 
     async def run(self) -> None:
         await self._listen()
-        for stream in _STREAMS:
-            deliver = self._deliver_from(stream)
-            self._consumptions.append(await self._bus.consume(stream, subjects.EXECUTORS, deliver, self._room))
+        for lane, token in enumerate(subjects.LANES):
+            for stream in _STREAMS:
+                share = self._shares.add(lane)
+                deliver = self._deliver_from(stream, share)
+                consumer = subjects.executors(token)
+                share.consumption = await self._bus.consume(stream, consumer, deliver, share.room)
         spoken = self._clock.monotonic()
         while not self._drained.is_set():
             if self._bus.connected:
@@ -87,8 +96,9 @@ class Intake:
     async def _drain(self) -> None:
         _log.info("draining", executions=len(self.runs.running))
         self._say_present()
-        for consumption in self._consumptions:
-            await consumption.stop()
+        for share in self._shares.all:
+            if share.consumption is not None:
+                await share.consumption.stop()
         try:
             await asyncio.wait_for(self._until_idle(), self._limits.drain_grace)
         except TimeoutError:
@@ -156,7 +166,7 @@ class Intake:
         try:
             told = msgspec.json.decode(advisory, type=_Advisory)
             filters = {subjects.REQUESTS: subjects.ALL_REQUESTS, subjects.DELAYED: subjects.ALL_DUE}
-            if told.stream not in filters or told.consumer != subjects.EXECUTORS:
+            if told.stream not in filters or told.consumer not in map(subjects.executors, subjects.LANES):
                 return
             found = await self._bus.read(told.stream, filters[told.stream], after=told.stream_seq - 1, limit=1)
             if not found or found[0].sequence != told.stream_seq:
@@ -186,9 +196,6 @@ class Intake:
             self._let_go.clear()
             await self._let_go.wait()
 
-    def _room(self) -> int:
-        return self._limits.slots - len(self._leases)
-
     def _cancel_heard(self, subject: str, _: bytes) -> None:
         execution = self.runs.running.get(subject.rpartition(".")[2])
         if execution is not None:
@@ -196,18 +203,28 @@ class Intake:
 
     # --- taking ------------------------------------------------------------------------------------------------------
 
-    def _deliver_from(self, stream: str) -> Callable[[Delivery], None]:
+    def _deliver_from(self, stream: str, share: Share) -> Callable[[Delivery], None]:
         def deliver(delivery: Delivery) -> None:
+            share.delivered(delivery.pending)
             lease = Lease(stream, delivery)
             held = self._leases.get(lease.key)
             if held is None:
                 self._leases[lease.key] = lease
-                self.runs.background(self._take(lease))
+                self.runs.background(self._seat(lease, share.lane))
             else:
                 # Our heartbeat came too late and the message was delivered again, to us: it is still ours.
                 held.delivery = delivery
 
         return deliver
+
+    async def _seat(self, lease: Lease, lane: int) -> None:
+        """Take it if there is a slot for it, else give it back: another executor may have one."""
+        if await self._slots.take(lane):
+            await self._take(lease)
+        else:
+            del self._leases[lease.key]
+            self._let_go.set()
+            lease.delivery.nak()
 
     async def _take(self, lease: Lease) -> None:
         execution: Execution | None = None
@@ -220,11 +237,19 @@ class Intake:
             _log.exception("could not take a request", subject=lease.delivery.subject, sequence=lease.key[1])
             if execution is not None:
                 self.runs.forget(execution)
-            elif lease.delivery.delivered >= MAX_DELIVERIES:
-                await self._set_aside(lease, "undeliverable", f"it could not be taken {MAX_DELIVERIES} times")
+            else:
+                await self._count_failure(lease)
         finally:
             if execution is None:
                 self._release(lease)
+
+    async def _count_failure(self, lease: Lease) -> None:
+        self._failures[lease.key] += 1
+        if self._failures[lease.key] >= MAX_FAILURES:
+            del self._failures[lease.key]
+            await self._set_aside(lease, "undeliverable", f"it could not be taken {MAX_FAILURES} times")
+        elif len(self._failures) > _MOST_FAILURES:
+            self._failures.clear()  # others have taken them meanwhile
 
     async def _claim(self, lease: Lease) -> Execution | None:
         """The execution that this message asks for, if it is ours to run now."""
@@ -293,8 +318,8 @@ class Intake:
     def _release(self, lease: Lease) -> None:
         self._leases.pop(lease.key, None)
         self._let_go.set()
-        for consumption in self._consumptions:
-            consumption.pull()
+        self._slots.give_back()
+        self._shares.pull()
 
 
 class _Advisory(msgspec.Struct):

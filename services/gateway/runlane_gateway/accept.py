@@ -12,7 +12,7 @@ from runlane.approving import NO_PARAMETERS, pending_message, wake_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
-from runlane.contracts.directory import Manifest
+from runlane.contracts.directory import Manifest, Priority
 from runlane.contracts.messages import (
     Caller,
     Cancelled,
@@ -26,6 +26,7 @@ from runlane.contracts.messages import (
 )
 from runlane.contracts.records import Record
 from runlane.errors import BusUnavailable, MessageTooLarge, RunlaneError, StateConflict
+from runlane.lanes import Lanes
 from runlane.ports import Bus, Message
 from runlane.redaction import MASK, Redactor, masked_names
 from runlane.sealing import Sealer
@@ -67,6 +68,7 @@ class Submission(Struct, frozen=True, kw_only=True):
     repeatable: bool = False
     sensitive: frozenset[str] = frozenset()
     approval: ApprovalTerms | None = None
+    priority: Priority = "normal"
 
 
 class Acceptor:
@@ -76,6 +78,7 @@ class Acceptor:
         self._bus, self._sealer, self.clock = bus, sealer, clock
         self._source = f"/runlane/gateway/{name}"
         self.last_sequence = 0
+        self.lanes = Lanes(bus)
         self._telling: dict[str, asyncio.Task[None]] = {}
 
     def digest(self, submission: Submission) -> str:
@@ -96,10 +99,11 @@ class Acceptor:
             await self.submit_once(submission)
             return
         request, queued = self._messages(submission)
+        message = await self._request_message(submission, request, submission.run_at)
         # The event goes first: where the connection breaks between them, nothing runs that no record tells of.
         told, stored = await asyncio.gather(
             self._bus.publish(queued, timeout=PUBLISH_SECONDS),
-            self._bus.publish(self._request_message(submission, request, submission.run_at), timeout=PUBLISH_SECONDS),
+            self._bus.publish(message, timeout=PUBLISH_SECONDS),
             return_exceptions=True,
         )
         if isinstance(told, int):
@@ -134,7 +138,7 @@ class Acceptor:
         request goes out what is to be told `beside` it; where that alone fails, the execution is accepted nevertheless.
         """
         request, queued = self._messages(submission)
-        message = self._request_message(submission, request, submission.run_at)
+        message = await self._request_message(submission, request, submission.run_at)
         told = await self._bus.publish(queued, timeout=PUBLISH_SECONDS)
         self.last_sequence = max(self.last_sequence, told)
         begun, noted = await asyncio.gather(
@@ -190,7 +194,8 @@ class Acceptor:
             again = msgspec.structs.replace(submission, run_at=record.run_at)
             await self._put_up(again, submission.approval, request)
             return
-        await self._bus.publish(self._request_message(submission, request, record.run_at), timeout=PUBLISH_SECONDS)
+        message = await self._request_message(submission, request, record.run_at)
+        await self._bus.publish(message, timeout=PUBLISH_SECONDS)
 
     def _messages(self, submission: Submission) -> tuple[Request, Message]:
         """The request, and the event that tells of it."""
@@ -216,9 +221,10 @@ class Acceptor:
             sensitive=sorted(submission.sensitive),
         )
 
-    def _request_message(self, submission: Submission, request: Request, run_at: datetime | None) -> Message:
-        lane, org, workflow = subjects.DEFAULT_LANE, submission.org, submission.manifest.name
+    async def _request_message(self, submission: Submission, request: Request, run_at: datetime | None) -> Message:
+        org, workflow = submission.org, submission.manifest.name
         payload = _checked(encode(request))
+        lane = await self.lanes.choose(org, submission.priority, run_at)
         if run_at is None:
             return Message(subject=subjects.request(lane, org, workflow), payload=payload, id=submission.execution_id)
         return Message(

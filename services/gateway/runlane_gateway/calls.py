@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from runlane.approving import rule_for, terms_of
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
-from runlane.contracts.directory import PLATFORM, Manifest
+from runlane.contracts.directory import PLATFORM, Manifest, Priority
 from runlane.contracts.messages import Trigger
 from runlane.contracts.records import Record
 from runlane.directory import Directory
@@ -54,6 +54,7 @@ class Call(Struct, frozen=True, kw_only=True):
     repeatable: bool = False
     sensitive: frozenset[str] = frozenset()
     approval: ApprovalTerms | None = None
+    priority: Priority | None = None
 
 
 class Calls:
@@ -170,7 +171,13 @@ def _submission(call: Call, reply_to: str | None) -> Submission:
         repeatable=call.repeatable,
         sensitive=call.sensitive,
         approval=call.approval,
+        priority=_priority(call, waits=reply_to is not None),
     )
+
+
+def _priority(call: Call, *, waits: bool) -> Priority:
+    """As the caller wishes, else as the workflow declares; else what somebody waits for goes before the rest."""
+    return call.priority or call.manifest.priority or ("high" if waits else "normal")
 
 
 def _first_status(call: Call) -> str:

@@ -37,6 +37,7 @@ from runlane.contracts.messages import (
 from runlane.contracts.records import Record
 from runlane.directory import Directory
 from runlane.errors import Conflict, Forbidden, StateConflict
+from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, Stored
 from runlane.redaction import Redactor, masked_names
 from runlane.sealing import Sealer
@@ -69,6 +70,7 @@ class Decider:
     ) -> None:
         self._bus, self._directory, self._sealer = bus, directory, sealer
         self._clock, self._waiters = clock, waiters
+        self._lanes = Lanes(bus)
         self._source = f"/runlane/gateway/{name}"
 
     async def decide(self, record: Record, principal: Principal, verdict: Verdict) -> str:
@@ -145,7 +147,8 @@ class Decider:
             suspended_at=None if decided.step is None else decided.asked_at,
         )
         later = decided.run_at if decided.run_at is not None and decided.run_at > self._clock.now() else None
-        await self._bus.publish(request_message(request, later), timeout=PUBLISH_SECONDS)
+        lane = await self._lanes.choose(request.org, "normal", later)
+        await self._bus.publish(request_message(request, lane, later), timeout=PUBLISH_SECONDS)
 
     async def _reject(self, record: Record, sequence: int, pending: PendingApproval, decisions: list[Decision]) -> None:
         data = RejectedData(decisions=decisions)
@@ -241,9 +244,9 @@ def request_of(record: Record) -> Request:
     )
 
 
-def request_message(request: Request, later: datetime | None = None) -> Message:
+def request_message(request: Request, lane: str, later: datetime | None = None) -> Message:
     """A request for the next run, now or later."""
-    lane, org, workflow = subjects.DEFAULT_LANE, request.org, request.workflow
+    org, workflow = request.org, request.workflow
     identity = f"{request.execution_id}:{request.last_state}"
     if later is None:
         return Message(subject=subjects.request(lane, org, workflow), payload=encode(request), id=identity)

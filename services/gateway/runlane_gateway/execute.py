@@ -17,7 +17,7 @@ from .bodies import decode_object, read_body
 from .calls import Call, idle_seconds, traceparent_of
 from .deciding import pending_approval
 from .parts import Parts, headers_of, organisation, principal_of
-from .preferences import read_idempotency_key, read_preference, read_run_at
+from .preferences import read_idempotency_key, read_preference, read_priority, read_run_at
 from .views import ApprovalView, approval_view, execution_view
 
 
@@ -54,6 +54,7 @@ class ExecuteDoor:
                 wait=idle_seconds(manifest, preference, run_at, settings.sync_wait),
                 traceparent=traceparent_of(headers),
                 repeatable=key is not None,
+                priority=read_priority(headers),
             )
         )
 

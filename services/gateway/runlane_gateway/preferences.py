@@ -1,13 +1,16 @@
-"""How a caller wants to be served: `Prefer` (RFC 7240), `Idempotency-Key`, `?delaySeconds`, `?runAt`."""
+"""How a caller wants to be served: `Prefer` (RFC 7240), `Idempotency-Key`, `X-Priority`, `?delaySeconds`, `?runAt`."""
 
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 from urllib.parse import parse_qsl
 
+import msgspec
 from msgspec import Struct
 
+from runlane.contracts.directory import Priority
 from runlane.errors import ValidationError
 
 _LONGEST_DELAY = timedelta(days=366)
@@ -54,6 +57,21 @@ def read_idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     if not key or len(key) > _LONGEST_KEY or not key.isascii() or not key.isprintable():
         raise ValidationError("Idempotency-Key must be 1 to 255 printable ASCII characters.", "Idempotency-Key")
     return key
+
+
+def read_priority(headers: Mapping[bytes, bytes]) -> Priority | None:
+    """The priority, None where none is named; raises `ValidationError` for one that there is not."""
+    header = headers.get(b"x-priority")
+    return None if header is None else as_priority(header.decode("latin-1").strip().lower(), "X-Priority")
+
+
+def as_priority(text: str, field: str) -> Priority:
+    """The priority that a text names; raises `ValidationError` naming the field."""
+    try:
+        priority: Priority = msgspec.convert(text, Priority)
+    except msgspec.ValidationError:
+        raise ValidationError(f"A priority is one of {', '.join(get_args(Priority))}.", field) from None
+    return priority
 
 
 def read_run_at(query: bytes, now: datetime) -> datetime | None:

@@ -27,6 +27,7 @@ from runlane.contracts.messages import (
 )
 from runlane.contracts.records import Record
 from runlane.errors import BusUnavailable, Conflict, PayloadTooLarge, StateConflict, TooManyRequests
+from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, Stored
 from runlane.redaction import Redactor
 from runlane.sealing import Sealer
@@ -60,6 +61,7 @@ class Signaller:
 
     def __init__(self, bus: Bus, sealer: Sealer, clock: Clock, name: str) -> None:
         self._bus, self._sealer, self._clock = bus, sealer, clock
+        self._lanes = Lanes(bus)
         self._source = f"/runlane/gateway/{name}"
 
     async def send(self, record: Record, signal: Signal) -> bool:
@@ -105,7 +107,8 @@ class Signaller:
             waited_seconds=event.data.waited_seconds,
             suspended_at=event.time,
         )
-        await self._bus.publish(request_message(request), timeout=PUBLISH_SECONDS)
+        lane = await self._lanes.choose(request.org, "normal")
+        await self._bus.publish(request_message(request, lane), timeout=PUBLISH_SECONDS)
 
     async def _known_up_to(self, record: Record, sequence: int) -> list[Stored]:
         """The last event of each kind, from somebody who knows of the one just stored: he knows all before it too."""

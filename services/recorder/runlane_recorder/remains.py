@@ -20,14 +20,22 @@ QUEUES = ((subjects.REQUESTS, subjects.ALL_REQUESTS), (subjects.DELAYED, subject
 async def clear_remains(bus: Bus) -> int:
     """Remove what has been acknowledged; returns how many messages went. Raises `BusUnavailable`."""
     removed = 0
-    for stream, filter_ in QUEUES:
-        floor = (await bus.lag(stream, subjects.EXECUTORS)).floor
-        after = 0
-        while after < floor and (page := await bus.read(stream, filter_, after=after, limit=_PAGE)):
-            for stored in page:
-                if stored.sequence <= floor:
-                    removed += await bus.remove(stream, stored.sequence)
-            after = page[-1].sequence
+    for stream, _ in QUEUES:
+        for lane in subjects.LANES:
+            removed += await _clear(bus, stream, lane)
     if removed:
         _log.warning("removed from the queues what was done with", messages=removed)
+    return removed
+
+
+async def _clear(bus: Bus, stream: str, lane: str) -> int:
+    removed = after = 0
+    floor = (await bus.lag(stream, subjects.executors(lane))).floor
+    while after < floor and (
+        page := await bus.read(stream, subjects.requests_in(stream, lane), after=after, limit=_PAGE)
+    ):
+        for stored in page:
+            if stored.sequence <= floor:
+                removed += await bus.remove(stream, stored.sequence)
+        after = page[-1].sequence
     return removed

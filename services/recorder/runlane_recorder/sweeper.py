@@ -30,6 +30,7 @@ from runlane.contracts.messages import (
 )
 from runlane.contracts.records import ExecutionQuery, Record, Status, Summary
 from runlane.errors import BusUnavailable, StoreUnavailable
+from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, RecordStore, Stored
 from runlane.redaction import masked_names
 from runlane.telemetry import logger
@@ -59,6 +60,7 @@ class Sweeper:
 
     def __init__(self, bus: Bus, store: RecordStore, clock: Clock, pace: Sweep | None = None) -> None:
         self._bus, self._store, self._clock = bus, store, clock
+        self._lanes = Lanes(bus)
         self._pace = pace or Sweep()
 
     async def run(self) -> None:
@@ -159,7 +161,7 @@ class Sweeper:
         request = _request(record, state, sequence, reason)
         if state is None:
             request = msgspec.structs.replace(request, wake=wake)
-        subject = subjects.request(subjects.DEFAULT_LANE, record.org, record.workflow)
+        subject = subjects.request(await self._lanes.choose(record.org, "normal"), record.org, record.workflow)
         # The same guess of several sweepers is one message.
         message = Message(subject=subject, payload=encode(request), id=f"{record.execution_id}:swept:{sequence}")
         await self._bus.publish(message)

@@ -25,6 +25,7 @@ from runlane.contracts.messages import (
 )
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ids import repeatable_execution_id
+from runlane.lanes import Lanes
 from runlane.ports import Bus, Message
 from runlane.telemetry import logger
 
@@ -69,6 +70,7 @@ class Executions:
 
     def __init__(self, bus: Bus, clock: Clock, source: str) -> None:
         self._bus, self._clock, self._source = bus, clock, source
+        self._lanes = Lanes(bus)
 
     async def start(self, plan: Plan, scheduled_for: datetime) -> None:
         """Publish the tick's `queued` event and its request. Doing it twice, or in two schedulers, starts it once.
@@ -95,7 +97,8 @@ class Executions:
             # Another scheduler was here; it may have died before its request was stored.
             _log.debug("already queued", execution_id=execution_id)
         if terms is None:
-            await self._bus.publish(_message(request, later))
+            lane = await self._lanes.choose(plan.org, plan.manifest.priority or "normal", later)
+            await self._bus.publish(_message(request, lane, later))
         else:
             await self._put_up(request, terms, now, later)
 
@@ -178,8 +181,8 @@ def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime) -> 
     )
 
 
-def _message(request: Request, later: datetime | None) -> Message:
-    lane, org, workflow, execution_id = subjects.DEFAULT_LANE, request.org, request.workflow, request.execution_id
+def _message(request: Request, lane: str, later: datetime | None) -> Message:
+    org, workflow, execution_id = request.org, request.workflow, request.execution_id
     if later is None:
         return Message(subject=subjects.request(lane, org, workflow), payload=encode(request), id=execution_id)
     return Message(

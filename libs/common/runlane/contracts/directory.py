@@ -14,6 +14,8 @@ from runlane.contracts.forms import Form
 from runlane.contracts.webhooks import Webhook
 
 ExecutionMode: TypeAlias = Literal["sync", "async", "scheduled"]
+#: Whether a request passes by what its own organisation has waiting (`runlane.lanes`).
+Priority: TypeAlias = Literal["high", "normal", "low"]
 
 #: The pseudo-organisation whose config every organisation inherits.
 PLATFORM = "platform"
@@ -137,6 +139,7 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     webhook_enabled: bool = False
     webhook_secret_required: bool = True
     data_provider: bool = False
+    priority: Priority | None = None
     source_file: str = ""
     source_line: int = 0
     version: str = ""

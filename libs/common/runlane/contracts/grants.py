@@ -60,6 +60,10 @@ def _work_off(stream: str, consumer: str) -> list[str]:
     ]
 
 
+def _work_off_lanes(stream: str) -> list[str]:
+    return [subject for lane in subjects.LANES for subject in _work_off(stream, subjects.executors(lane))]
+
+
 def _states(*events: type) -> list[str]:
     return [f"{_EXECUTION}.{STATE_TAILS[event]}" for event in events]
 
@@ -92,8 +96,8 @@ def _gateway() -> Grant:
 def _executor() -> Grant:
     return Grant(
         publish=[
-            *(_work_off(subjects.REQUESTS, subjects.EXECUTORS)),
-            *(_work_off(subjects.DELAYED, subjects.EXECUTORS)),
+            *_work_off_lanes(subjects.REQUESTS),
+            *_work_off_lanes(subjects.DELAYED),
             f"$JS.API.STREAM.MSG.DELETE.{subjects.REQUESTS}",
             f"$JS.API.STREAM.MSG.DELETE.{subjects.DELAYED}",
             f"{_EXECUTION}.state.*",

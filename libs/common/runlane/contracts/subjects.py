@@ -25,10 +25,12 @@ DEAD_SUBJECTS = ("runlane.dead.>",)
 #: Stored events are republished for whoever watches live: `runlane.live.{event subject without runlane.}`.
 LIVE = "runlane.live"
 
-EXECUTORS = "executors"  # durable consumer of REQUESTS, and of what became due on DELAYED
 RECORDER = "recorder"  # durable consumer of EVENTS
 
-DEFAULT_LANE = "0"
+#: From the first, for organisations with little waiting, to the last (`runlane.lanes` chooses). Executors have one
+#: durable consumer for each on REQUESTS, and one of the same name on DELAYED for what became due.
+LANES = ("0", "1", "2", "3")
+FIRST_LANE = LANES[0]
 ALL_REQUESTS = "runlane.request.>"
 ALL_DUE = "runlane.due.>"
 ALL_TICKS = "runlane.tick.>"
@@ -50,6 +52,26 @@ GIVEN_UP = "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.*.*"
 def request(lane: str, org: str, workflow: str) -> str:
     """Where a request waits for an executor."""
     return f"runlane.request.{lane}.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+
+
+def requests_of(org: str) -> str:
+    """The filter over all requests of an organisation."""
+    return f"runlane.request.*.{check_token(org, 'organization')}.*"
+
+
+def lane_of(subject: str) -> str:
+    """The lane of a request that is queued or became due."""
+    return subject.split(".", 3)[2]
+
+
+def executors(lane: str) -> str:
+    """The durable consumer of a lane."""
+    return f"executors-{lane}"
+
+
+def requests_in(stream: str, lane: str) -> str:
+    """The filter over what executors get of a lane of REQUESTS or DELAYED."""
+    return f"runlane.{'due' if stream == DELAYED else 'request'}.{lane}.>"
 
 
 def due(lane: str, org: str, workflow: str) -> str:

@@ -110,6 +110,14 @@ class NatsBus:
         await puller.stop()
         return list(found.values())
 
+    async def counts(self, stream: str, filter_: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        while True:
+            info = await self.api(f"STREAM.INFO.{stream}", {"subjects_filter": filter_, "offset": len(found)})
+            found |= info["state"].get("subjects") or {}
+            if len(found) >= info.get("total", 0):
+                return found
+
     async def consume(
         self, stream: str, consumer: str, deliver: Callable[[Delivery], None], room: Callable[[], int]
     ) -> Puller:

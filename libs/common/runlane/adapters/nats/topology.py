@@ -80,19 +80,22 @@ def stream_configs(settings: Settings) -> list[dict[str, Any]]:
     ]
 
 
-_CONSUMERS = (
-    (subjects.REQUESTS, subjects.EXECUTORS),
-    (subjects.DELAYED, subjects.EXECUTORS),
-    (subjects.EVENTS, subjects.RECORDER),
-)
+#: The consumers that executors share, with the stream and the lane of each.
+_LANES = {
+    (stream, subjects.executors(lane)): lane
+    for stream in (subjects.REQUESTS, subjects.DELAYED)
+    for lane in subjects.LANES
+}
+_CONSUMERS = (*_LANES, (subjects.EVENTS, subjects.RECORDER))
 
 
 def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
     """The configuration of one of our durable consumers."""
     common = {"durable_name": consumer, "ack_policy": "explicit", "deliver_policy": "all", "max_deliver": -1}
-    if consumer == subjects.EXECUTORS:
+    lane = _LANES.get((stream, consumer))
+    if lane is not None:
         return common | {
-            "filter_subject": subjects.ALL_DUE if stream == subjects.DELAYED else subjects.ALL_REQUESTS,
+            "filter_subject": subjects.requests_in(stream, lane),
             "ack_wait": int(LEASE_SECONDS * _SECOND),
             "max_ack_pending": 50_000,
         }

@@ -1,0 +1,98 @@
+"""How much an executor asks of each lane: by the weights of the lanes while several have something waiting, and no slot
+stays empty for the sake of a lane that has nothing. Used by `intake`.
+
+A lane that is known to have more is asked for its share of the free slots. Every other lane is asked for a few messages
+in advance, so that what comes there is here at once; when slots run out meanwhile, `slots` says what becomes of it.
+"""
+
+import time
+from collections.abc import Callable
+
+from runlane.lanes import WEIGHTS
+from runlane.ports import Consumption
+
+from .slots import Slots
+
+#: A lane that was asked and is silent for so long has nothing (any more): others got it. In seconds.
+_SILENT = 0.1
+
+
+class Share:
+    """What one lane of one stream is asked for."""
+
+    def __init__(self, shares: "Shares", lane: int) -> None:
+        self._shares, self.lane = shares, lane
+        self.consumption: Consumption | None = None
+        self.asked = 0
+        #: How much it has had for its weight, compared to the others.
+        self.served = 0.0
+        self._more = False
+        self._heard_at = float("-inf")
+
+    @property
+    def has_more(self) -> bool:
+        """Whether it has more than it was asked for, as far as is known."""
+        return self._more and (self.asked == 0 or self._shares.now() - self._heard_at < _SILENT)
+
+    def room(self) -> int:
+        """How many messages may be on their way from this lane."""
+        return self.asked if self.has_more else max(0, min(self._shares.few, self._shares.free_for(self.lane)))
+
+    def delivered(self, pending: int) -> None:
+        """A message came; so many more wait there."""
+        had_more = self.has_more
+        self._heard_at, self._more = self._shares.now(), pending > 0
+        if had_more:
+            self.asked = max(0, self.asked - 1)
+        elif self._more:
+            self.asked = 0
+            self.served = max(self.served, self._shares.least_served())
+            self._shares.ask()
+
+    def ask_one(self) -> None:
+        """Have it send one more."""
+        self.asked += 1
+        self.served += 1 / WEIGHTS[self.lane]
+
+
+class Shares:
+    """The shares of all lanes in an executor's slots.
+
+    A sixteenth of the slots is kept for the first lane: however long the executions of busy organisations take, those
+    of a quiet one begin.
+    """
+
+    def __init__(self, slots: Slots, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._slots = slots
+        self._kept = slots.count // 16
+        self.few = max(1, slots.count // 8)
+        self.all: list[Share] = []
+        self.now = monotonic
+
+    def add(self, lane: int) -> Share:
+        share = Share(self, lane)
+        self.all.append(share)
+        return share
+
+    def free_for(self, lane: int) -> int:
+        """The free slots that a lane may have."""
+        return self._slots.free - (self._kept if lane else 0)
+
+    def least_served(self) -> float:
+        """What a lane that has just got something to do begins with."""
+        return min((share.served for share in self.all if share.has_more), default=0.0)
+
+    def ask(self) -> None:
+        """Share out the slots that are free and not asked for."""
+        busy = [share for share in self.all if share.has_more]
+        asked = sum(share.asked for share in busy)
+        while open_ := [share for share in busy if asked < self.free_for(share.lane)]:
+            min(open_, key=lambda share: share.served).ask_one()
+            asked += 1
+
+    def pull(self) -> None:
+        """A slot was freed: ask for what fills it."""
+        self.ask()
+        for share in self.all:
+            if share.consumption is not None:
+                share.consumption.pull()
