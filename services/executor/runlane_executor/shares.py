@@ -58,13 +58,13 @@ class Share:
 class Shares:
     """The shares of all lanes in an executor's slots.
 
-    A sixteenth of the slots is kept for the first lane: however long the executions of busy organisations take, those
+    One of 32 slots is kept for the first lane: however long the executions of busy organisations take, those
     of a quiet one begin.
     """
 
     def __init__(self, slots: Slots, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._slots = slots
-        self._kept = slots.count // 16
+        self._kept = slots.count // 32
         self.few = max(1, slots.count // 8)
         self.all: list[Share] = []
         self.now = monotonic
