@@ -1,7 +1,7 @@
 """How much an executor asks of each lane: by the weights of the lanes while several have something waiting, and no slot
 stays empty for the sake of a lane that has nothing. Used by `intake`.
 
-A lane that is known to have more is asked for its share of the free slots. Every other lane is asked for a few messages
+A lane that is known to have more is asked for its share of the free slots. Every other lane is asked for some messages
 in advance, so that what comes there is here at once; when slots run out meanwhile, `slots` says what becomes of it.
 """
 
@@ -26,13 +26,13 @@ class Share:
         self.asked = 0
         #: How much it has had for its weight, compared to the others.
         self.served = 0.0
-        self._more = False
+        self.more = False
         self._heard_at = float("-inf")
 
     @property
     def has_more(self) -> bool:
         """Whether it has more than it was asked for, as far as is known."""
-        return self._more and (self.asked == 0 or self._shares.now() - self._heard_at < _SILENT)
+        return self.more and (self.asked == 0 or self._shares.now() - self._heard_at < _SILENT)
 
     def room(self) -> int:
         """How many messages may be on their way from this lane."""
@@ -41,10 +41,10 @@ class Share:
     def delivered(self, pending: int) -> None:
         """A message came; so many more wait there."""
         had_more = self.has_more
-        self._heard_at, self._more = self._shares.now(), pending > 0
+        self._heard_at, self.more = self._shares.now(), pending > 0
         if had_more:
             self.asked = max(0, self.asked - 1)
-        elif self._more:
+        elif self.more:
             self.asked = 0
             self.served = max(self.served, self._shares.least_served())
             self._shares.ask()
@@ -65,7 +65,7 @@ class Shares:
     def __init__(self, slots: Slots, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._slots = slots
         self._kept = slots.count // 32
-        self.few = max(1, slots.count // 8)
+        self.few = max(1, slots.count // 2)
         self.all: list[Share] = []
         self.now = monotonic
 
@@ -92,6 +92,8 @@ class Shares:
 
     def pull(self) -> None:
         """A slot was freed: ask for what fills it."""
+        if self._slots.free > self.few + self._kept and not any(share.more for share in self.all):
+            return  # every lane is asked for as much as it would be
         self.ask()
         for share in self.all:
             if share.consumption is not None:
