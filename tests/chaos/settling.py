@@ -41,10 +41,10 @@ async def _left(bus: NatsBus, engine: sqlalchemy.Engine) -> float:
     """How much is not finished: messages nobody has dealt with, and executions that have not ended."""
     try:
         lags = [await bus.lag(stream, consumer) for stream, consumer in _CONSUMERS]
-        queue = await bus.api(f"STREAM.INFO.{subjects.REQUESTS}", None)
+        queues = [await bus.api(f"STREAM.INFO.{name}", None) for name in (subjects.REQUESTS, subjects.WAITING)]
         with engine.connect() as connection:
             unfinished: int = connection.execute(sqlalchemy.text(_UNFINISHED)).scalar_one()
     except (BusUnavailable, sqlalchemy.exc.SQLAlchemyError):
         return float("inf")
-    waiting: int = queue["state"]["messages"]
+    waiting: int = sum(queue["state"]["messages"] for queue in queues)
     return sum(lag.pending + lag.unacknowledged for lag in lags) + waiting + unfinished

@@ -239,3 +239,12 @@ async def test_what_the_broker_acknowledged_and_kept_is_removed_from_the_queue(b
     forgetful.floor = stored[1].sequence
     assert await clear_remains(forgetful) == 2
     assert await bus.read(subjects.REQUESTS, subjects.ALL_REQUESTS) == stored[2:]
+
+
+async def test_what_waits_for_a_permit_is_left_alone(lost: Lost, bus: NatsBus) -> None:
+    request = await lost.queued("echo", {})
+    subject = subjects.waiting("limit", subjects.request("0", "acme", "echo"))
+    sequence = await bus.publish(Message(subject=subject, payload=encode(request), id=f"{request.execution_id}:waits"))
+    assert await lost.sweep() == 0
+    await bus.remove(subjects.WAITING, sequence)
+    assert await lost.sweep() == 1

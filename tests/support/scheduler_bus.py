@@ -5,6 +5,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -46,6 +47,10 @@ class SchedulerBus:
         self.stored.append(Stored(message.subject, sequence, message.payload, datetime.now(UTC), message.id))
         self._ids[stream, message.id] = sequence
         return sequence
+
+    async def counts(self, stream: str, filter_: str) -> dict[str, int]:
+        found = (one.subject for one in self.stored if _stream_of(one.subject) == stream)
+        return Counter(subject for subject in found if _matches(filter_, subject))
 
     def send(self, subject: str, payload: bytes) -> None:
         self.sent.append(subject)

@@ -23,6 +23,7 @@ def declared(function: Callable[..., Any]) -> WorkflowSpec:
 
 
 async def takes_nothing(context: Any) -> None: ...
+async def may_take_email(context: Any, email: str = "") -> None: ...
 
 
 def define(function: Callable[..., Any] | None = None, **arguments: Any) -> Manifest:
@@ -76,8 +77,13 @@ def test_every_argument_reaches_the_manifest() -> None:
         "webhook_enabled": True,
         "webhook_secret_required": False,
         "data_provider": False,
+        "priority": "low",
+        "max_concurrent": 10,
+        "max_concurrent_per_org": 2,
+        "concurrency_key": "email",
+        "max_concurrent_per_key": 3,
     }
-    manifest = define(retry_policy={"max_attempts": 3, "backoff_multiplier": 2}, **arguments)
+    manifest = define(may_take_email, retry_policy={"max_attempts": 3, "backoff_multiplier": 2}, **arguments)
     assert {name: getattr(manifest, name) for name in arguments} == arguments
     assert manifest.retry == RetrySettings(max_attempts=3, backoff_multiplier=2)
     assert set(arguments) | {"name", "description", "retry_policy"} == set(inspect.signature(workflow).parameters)
@@ -208,6 +214,11 @@ async def positional_only(context: Any, email: str, /) -> None: ...
         ({"jitter_seconds": float("nan")}, "`jitter_seconds`"),
         ({"requires_org": "yes"}, "`requires_org`"),
         ({"required_permission": ""}, "`required_permission`"),
+        ({"priority": "urgent"}, "`priority`"),
+        ({"max_concurrent": 0}, "`max_concurrent`: give a number from 1"),
+        ({"max_concurrent_per_org": -1}, "`max_concurrent_per_org`"),
+        ({"max_concurrent_per_key": "2"}, "`max_concurrent_per_key`"),
+        ({"concurrency_key": "mailbox"}, "`concurrency_key`: 'mailbox' is no parameter"),
         (
             {"data_provider": True, "execution_mode": "async"},
             '`data_provider`: a form waits for its choices: set execution_mode="sync"',

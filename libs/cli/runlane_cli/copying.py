@@ -37,7 +37,9 @@ Tell = Callable[[str], None]
 
 #: See above. The trail of changes is told before a change: it has to be copied after the directory.
 _BEFORE_RECORDS = (subjects.DIRECTORY_STREAM, subjects.DEAD)
-_AFTER_RECORDS = (subjects.DELAYED, subjects.REQUESTS, subjects.EVENTS)
+#: Permits are not copied: those who have them are not there after a restore. A request that moves between WAITING and
+#: REQUESTS may be in neither copy; the sweeper finds its execution.
+_AFTER_RECORDS = (subjects.DELAYED, subjects.WAITING, subjects.REQUESTS, subjects.EVENTS)
 
 
 async def copy_engine(settings: Settings, directory: Path, tell: Tell) -> Manifest:

@@ -72,7 +72,7 @@ async def needs_of_old_key(bus: Bus, store: RecordStore, directory: Directory, s
     Executions that have ended are no reason: they only cannot be retried any more.
     """
     reasons = [f"{key} is sealed under an old key." for key in outdated(directory, sealer)]
-    for stream in (subjects.REQUESTS, subjects.DELAYED):
+    for stream in (subjects.REQUESTS, subjects.DELAYED, subjects.WAITING):
         waiting = await _waiting(bus, stream, sealer)
         if waiting:
             reasons.append(f"{waiting} execution(s) on the queue {stream} have parameters under an old key.")

@@ -73,6 +73,10 @@ def workflow(  # noqa: PLR0913  SPEC §7 promises these arguments, by name
     webhook_secret_required: bool = True,
     data_provider: bool = False,
     priority: Priority | None = None,
+    max_concurrent: int | None = None,
+    max_concurrent_per_org: int | None = None,
+    concurrency_key: str | None = None,
+    max_concurrent_per_key: int = 1,
 ) -> Callable[[_F], _F]:
     """Declare a workflow. The function itself is returned and stays callable; its first parameter is the context.
 
@@ -102,6 +106,12 @@ def workflow(  # noqa: PLR0913  SPEC §7 promises these arguments, by name
             `execution_mode="sync"`.
         priority: `high` passes by what its organisation has waiting, as long as that is little; `low` never gets in the
             way of others. By default high where a caller waits, else normal.
+        max_concurrent: So many executions of it run at once in the whole engine; the rest wait, first come first
+            served.
+        max_concurrent_per_org: So many in one organisation.
+        concurrency_key: The name of a parameter: of executions of one organisation with the same value, such as a
+            mailbox, `max_concurrent_per_key` run at once.
+        max_concurrent_per_key: See `concurrency_key`.
 
     Raises:
         DefinitionError: What is declared cannot work.
@@ -136,6 +146,7 @@ class _Declaration:
         timeout, max_duration = self._limits()
         signature = self._signature()
         self._check_schedule(signature)
+        self._check_concurrency(signature)
         manifest = Manifest(
             **{
                 **self._declared_as_stored(),
@@ -262,6 +273,15 @@ class _Declaration:
         needed = [name for name, parameter in signature.parameters.items() if parameter.required]
         if needed:
             raise self._wrong("schedule", f"nobody gives a tick its parameters: give `{needed[0]}` a default value")
+
+    def _check_concurrency(self, signature: Signature) -> None:
+        for argument in ("max_concurrent", "max_concurrent_per_org", "max_concurrent_per_key"):
+            if self._declared[argument] is not None and self._declared[argument] < 1:
+                raise self._wrong(argument, f"give a number from 1, not {self._declared[argument]}")
+        key = self._declared["concurrency_key"]
+        if key is not None and key not in signature.parameters:
+            known = ", ".join(signature.parameters) or "it has none"
+            raise self._wrong("concurrency_key", f"{key!r} is no parameter of it ({known})")
 
     def _check_time_zone(self, zone: str) -> None:
         if zone in ("UTC", ORG_TIME_ZONE):

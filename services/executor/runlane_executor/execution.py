@@ -8,6 +8,7 @@ import msgspec
 
 from runlane.contracts.directory import Manifest
 from runlane.contracts.messages import Request, TraceEntry, trace_context
+from runlane.contracts.permits import Limit
 from runlane.errors import MessageTooLarge, StateConflict
 from runlane.ports import Delivery
 from runlane.sealing import Sealer
@@ -35,6 +36,8 @@ class Lease:
     def __init__(self, stream: str, delivery: Delivery) -> None:
         self.key = (stream, delivery.sequence)
         self.delivery = delivery
+        #: What it runs under, as far as that is not given back.
+        self.permits: list[Limit] = []
 
     @property
     def message(self) -> str:

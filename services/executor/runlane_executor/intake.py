@@ -18,7 +18,7 @@ from runlane.contracts.directory import Manifest
 from runlane.contracts.messages import REQUEST_VERSION, Request, decode_request
 from runlane.contracts.presence import Presence, encode_presence
 from runlane.deadletters import DeadKind
-from runlane.errors import WorkflowNotFound
+from runlane.errors import BusUnavailable, WorkflowNotFound
 from runlane.ids import is_token
 from runlane.ports import Bus, Delivery, Subscription
 from runlane.telemetry import logger
@@ -27,6 +27,9 @@ from runlane_executor.burial import GivenUp, version_of
 from runlane_executor.claim import Claims, Settled
 from runlane_executor.endings import Endings
 from runlane_executor.execution import Execution, Lease
+from runlane_executor.limits import is_limited, limits_of
+from runlane_executor.permits import PermitDesk
+from runlane_executor.presences import Presences
 from runlane_executor.runs import Runs
 from runlane_executor.shares import Share, Shares
 from runlane_executor.slots import Slots
@@ -59,9 +62,12 @@ class Intake:
         self._leases: dict[tuple[str, int], Lease] = {}
         self._slots = Slots(limits.slots)
         self._shares = Shares(self._slots)
+        self._presences = Presences(runs.executor)
+        self.permits = PermitDesk(bus, self._presences, clock, runs.executor)
         self._failures: Counter[tuple[str, int]] = Counter()
         self._listening: list[Subscription] = []
         self._draining: asyncio.Task[None] | None = None
+        self._calling: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
         self._let_go = asyncio.Event()
         self.runs = runs
@@ -127,7 +133,19 @@ class Intake:
         for lease in self._leases.values():
             lease.delivery.in_progress()
         self._say_present()
+        if self._calling is None or self._calling.done():
+            self._calling = asyncio.create_task(self._look_after_permits())
         return now
+
+    async def _look_after_permits(self) -> None:
+        try:
+            await self.permits.pay_back()
+            if self._presences.is_first():
+                await self.permits.call_waiting()
+        except BusUnavailable as problem:
+            _log.warning("could not see who waits for a permit", reason=problem.message)
+        except Exception:
+            _log.exception("could not see who waits for a permit")
 
     async def _listen(self) -> None:
         executor = self.runs.executor
@@ -136,6 +154,7 @@ class Intake:
             (subjects.drain(executor), self._drain_heard),
             (subjects.ROLL_CALL, self._called),
             (subjects.GIVEN_UP, self._given_up_heard),
+            (subjects.ALL_PRESENCE, self._presences.heard),
         ):
             self._listening.append(await self._bus.listen(subject, heard))
 
@@ -205,23 +224,25 @@ class Intake:
 
     def _deliver_from(self, stream: str, share: Share) -> Callable[[Delivery], None]:
         def deliver(delivery: Delivery) -> None:
-            share.delivered(delivery.pending)
             lease = Lease(stream, delivery)
             held = self._leases.get(lease.key)
             if held is None:
                 self._leases[lease.key] = lease
-                self.runs.background(self._seat(lease, share.lane))
+                has_slot = self._slots.take(share.lane)
+                self.runs.background(self._take(lease) if has_slot else self._wait(lease, share))
             else:
                 # Our heartbeat came too late and the message was delivered again, to us: it is still ours.
                 held.delivery = delivery
+            share.delivered(delivery.pending)
 
         return deliver
 
-    async def _seat(self, lease: Lease, lane: int) -> None:
-        """Take it if there is a slot for it, else give it back: another executor may have one."""
-        if await self._slots.take(lane):
+    async def _wait(self, lease: Lease, share: Share) -> None:
+        """Take it as soon as there is a slot for it, or give it back: another executor may have one."""
+        if await self._slots.wait(share.lane):
             await self._take(lease)
         else:
+            share.sent_away()
             del self._leases[lease.key]
             self._let_go.set()
             lease.delivery.nak()
@@ -258,6 +279,9 @@ class Intake:
             return None
         manifest = self.runs.children.manifests.get(request.workflow)
         version = "" if manifest is None else manifest.version
+        if not await self._admit(request, lease, manifest):
+            lease.delivery.ack()
+            return None
         verdict = await self._claims.claim(request, lease.message, lease.lane, version)
         if isinstance(verdict, Settled):
             if verdict.terminal is not None:
@@ -272,6 +296,14 @@ class Intake:
         execution = Execution(request, lease, manifest or _unknown(request), verdict, observation)
         self.runs.add(execution)
         return execution
+
+    async def _admit(self, request: Request, lease: Lease, manifest: Manifest | None) -> bool:
+        """Whether it may run now, as far as limits of what runs at once go."""
+        org = self.runs.org(request)
+        if manifest is None or request.wake or not is_limited(manifest, org):
+            return True
+        limits = limits_of(request, manifest, org, self.runs.parameters_of(request), self.runs.sealer)
+        return await self.permits.admit(request.execution_id, lease, limits)
 
     async def _begin(self, execution: Execution) -> None:
         workflow = execution.request.workflow
@@ -316,9 +348,23 @@ class Intake:
         delivery.term(kind)
 
     def _release(self, lease: Lease) -> None:
+        if lease.permits:
+            self.runs.background(self._release_with_permits(lease))
+        else:
+            self._let_it_go(lease)
+
+    async def _release_with_permits(self, lease: Lease) -> None:
+        try:
+            await self.permits.give_back(lease)
+        except Exception:
+            _log.exception("permits were not given back; they are void when this executor is gone")
+        finally:
+            self._let_it_go(lease)
+
+    def _let_it_go(self, lease: Lease) -> None:
         self._leases.pop(lease.key, None)
         self._let_go.set()
-        self._slots.give_back()
+        self._slots.give_back(subjects.LANES.index(lease.lane))
         self._shares.pull()
 
 

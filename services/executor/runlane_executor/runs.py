@@ -95,6 +95,23 @@ class Runs:
         """The name of this executor."""
         return self._tools.line.executor
 
+    @property
+    def sealer(self) -> Sealer:
+        """Opens what requests carry."""
+        return self._tools.sealer
+
+    def org(self, request: Request) -> Org | None:
+        """The organisation that a request is for, if there is one of that id."""
+        return self._tools.directory.org(request.org)
+
+    def parameters_of(self, request: Request) -> dict[str, Any]:
+        """The parameters of a request; none where they cannot be opened, of which `start` makes a failure."""
+        try:
+            parameters: dict[str, Any] = msgspec.json.decode(self._parameters(request))
+        except SealBroken:
+            return {}
+        return parameters
+
     def add(self, execution: Execution) -> None:
         """It was claimed: from here on it is looked after."""
         execution.trace = self._trace_buffer(execution)

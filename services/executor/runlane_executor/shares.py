@@ -2,12 +2,14 @@
 stays empty for the sake of a lane that has nothing. Used by `intake`.
 
 A lane that is known to have more is asked for its share of the free slots. Every other lane is asked for some messages
-in advance, so that what comes there is here at once; when slots run out meanwhile, `slots` says what becomes of it.
+in advance, so that what comes there is here at once, and always for one, so that it is not forgotten while others fill
+the slots. When slots run out meanwhile, `slots` says what becomes of it.
 """
 
 import time
 from collections.abc import Callable
 
+from runlane.contracts import subjects
 from runlane.lanes import WEIGHTS
 from runlane.ports import Consumption
 
@@ -15,6 +17,8 @@ from .slots import Slots
 
 #: A lane that was asked and is silent for so long has nothing (any more): others got it. In seconds.
 _SILENT = 0.1
+#: A lane whose message found no slot is left alone for so long. In seconds.
+_REST = 1.0
 
 
 class Share:
@@ -27,7 +31,7 @@ class Share:
         #: How much it has had for its weight, compared to the others.
         self.served = 0.0
         self.more = False
-        self._heard_at = float("-inf")
+        self._heard_at = self._sent_away_at = float("-inf")
 
     @property
     def has_more(self) -> bool:
@@ -36,7 +40,14 @@ class Share:
 
     def room(self) -> int:
         """How many messages may be on their way from this lane."""
-        return self.asked if self.has_more else max(0, min(self._shares.few, self._shares.free_for(self.lane)))
+        if self.has_more:
+            return self.asked
+        rests = self._shares.now() - self._sent_away_at < _REST
+        return max(0 if rests else 1, min(self._shares.few, self._shares.free(self.lane)))
+
+    def sent_away(self) -> None:
+        """A message of it found no slot."""
+        self._sent_away_at = self._shares.now()
 
     def delivered(self, pending: int) -> None:
         """A message came; so many more wait there."""
@@ -56,15 +67,11 @@ class Share:
 
 
 class Shares:
-    """The shares of all lanes in an executor's slots.
-
-    One of 32 slots is kept for the first lane: however long the executions of busy organisations take, those
-    of a quiet one begin.
-    """
+    """The shares of all lanes in an executor's slots."""
 
     def __init__(self, slots: Slots, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._slots = slots
-        self._kept = slots.count // 32
+        self.free = slots.free
         self.few = max(1, slots.count // 2)
         self.all: list[Share] = []
         self.now = monotonic
@@ -74,10 +81,6 @@ class Shares:
         self.all.append(share)
         return share
 
-    def free_for(self, lane: int) -> int:
-        """The free slots that a lane may have."""
-        return self._slots.free - (self._kept if lane else 0)
-
     def least_served(self) -> float:
         """What a lane that has just got something to do begins with."""
         return min((share.served for share in self.all if share.has_more), default=0.0)
@@ -86,13 +89,13 @@ class Shares:
         """Share out the slots that are free and not asked for."""
         busy = [share for share in self.all if share.has_more]
         asked = sum(share.asked for share in busy)
-        while open_ := [share for share in busy if asked < self.free_for(share.lane)]:
+        while open_ := [share for share in busy if asked < self.free(share.lane)]:
             min(open_, key=lambda share: share.served).ask_one()
             asked += 1
 
     def pull(self) -> None:
         """A slot was freed: ask for what fills it."""
-        if self._slots.free > self.few + self._kept and not any(share.more for share in self.all):
+        if self.free(len(subjects.LANES)) > self.few and not any(share.more for share in self.all):
             return  # every lane is asked for as much as it would be
         self.ask()
         for share in self.all:

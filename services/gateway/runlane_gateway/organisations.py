@@ -29,6 +29,7 @@ _log = logger(__name__)
 _LONGEST_NAME = 200
 _MOST_TAGS = 50
 _MOST_WORKFLOWS = 1000
+_MOST_CONCURRENT = 10_000
 _AT_ONCE = 32
 
 _UNFINISHED = sorted(set(get_args(Status)) - FINISHED)
@@ -44,6 +45,7 @@ class OrgView(Struct, frozen=True, rename="camel"):
     tags: list[str]
     enabled_workflows: list[str] | None
     disabled_workflows: list[str]
+    max_concurrent: int | None
 
 
 class OrgsView(Struct, frozen=True):
@@ -60,6 +62,7 @@ class OrgBody(Struct, frozen=True, forbid_unknown_fields=True):
     tags: list[str] | UnsetType = UNSET
     enabled_workflows: list[str] | UnsetType | None = UNSET
     disabled_workflows: list[str] | UnsetType = UNSET
+    max_concurrent: int | UnsetType | None = UNSET
 
 
 class OrganisationDoors:
@@ -189,6 +192,8 @@ def _check_org(given: dict[str, Any]) -> None:
             ZoneInfo(given["time_zone"])
         except (KeyError, ValueError, OSError):  # ZoneInfoNotFoundError is a KeyError; a directory is an OSError
             raise ValidationError(f"There is no time zone {given['time_zone'][:64]!r}.", "time_zone") from None
+    if not 0 < (given.get("max_concurrent") or 1) <= _MOST_CONCURRENT:
+        raise ValidationError(f"max_concurrent is a number from 1 to {_MOST_CONCURRENT}, or null.", "max_concurrent")
     tags = given.get("tags", [])
     if len(tags) > _MOST_TAGS or not all(0 < len(tag.strip()) <= _LONGEST_NAME for tag in tags):
         raise ValidationError(f"tags are at most {_MOST_TAGS} texts of 1 to {_LONGEST_NAME} characters.", "tags")
@@ -200,4 +205,6 @@ def _check_org(given: dict[str, Any]) -> None:
 
 def _org_view(org: Org) -> OrgView:
     only = org.enabled_workflows
-    return OrgView(org.id, org.name, org.tenant_id, org.time_zone, org.tags, only, org.disabled_workflows)
+    return OrgView(
+        org.id, org.name, org.tenant_id, org.time_zone, org.tags, only, org.disabled_workflows, org.max_concurrent
+    )

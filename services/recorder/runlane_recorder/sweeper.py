@@ -142,10 +142,12 @@ class Sweeper:
     async def _queued(self, org: str, workflow: str) -> frozenset[str] | None:
         """The executions of a workflow that messages on the queues ask for; None where there are too many to tell."""
         found: set[str] = set()
-        for stream, filter_ in ((subjects.REQUESTS, subjects.request), (subjects.DELAYED, subjects.due)):
+        for stream, subject in (
+            (subjects.REQUESTS, subjects.request("*", org, workflow)),
+            (subjects.DELAYED, subjects.due("*", org, workflow)),
+            (subjects.WAITING, subjects.waiting_of(org, workflow)),
+        ):
             after = read = 0
-            # A lane stands where the wildcard is; the builder checks the other two.
-            subject = filter_("0", org, workflow).replace(".0.", ".*.", 1)
             while page := await self._bus.read(stream, subject, after=after, limit=_QUEUE_PAGE):
                 after, read = page[-1].sequence, read + len(page)
                 found.update(_executions_in(page))

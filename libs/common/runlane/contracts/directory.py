@@ -25,6 +25,7 @@ class Org(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A client organisation. Key `orgs.{id}`. `time_zone` is an IANA name; `tenant_id` its Microsoft 365 tenant.
 
     It may run the workflows of `enabled_workflows`, all where that is None, without those of `disabled_workflows`.
+    At most `max_concurrent` of its executions run at once.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Org(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tags: list[str] = field(default_factory=list)
     enabled_workflows: list[str] | None = None
     disabled_workflows: list[str] = field(default_factory=list)
+    max_concurrent: int | None = None
 
     def runs(self, workflow: str) -> bool:
         """Whether it may run this workflow."""
@@ -140,6 +142,10 @@ class Manifest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     webhook_secret_required: bool = True
     data_provider: bool = False
     priority: Priority | None = None
+    max_concurrent: int | None = None
+    max_concurrent_per_org: int | None = None
+    concurrency_key: str | None = None
+    max_concurrent_per_key: int = 1
     source_file: str = ""
     source_line: int = 0
     version: str = ""

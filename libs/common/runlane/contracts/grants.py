@@ -1,7 +1,7 @@
 """What each service may do on NATS, and no more: the users of a nats-server configuration.
 
 Used by `runlane up` for its own server and by `runlane deploy-secrets` for a cluster's. A gateway can forge no result,
-an executor queues no work and deletes no stream, and nobody reads the answers to another.
+an executor writes no directory but its workflows' and deletes no stream, and nobody reads the answers to another.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +21,15 @@ from runlane.contracts.messages import (
 )
 from runlane.contracts.subjects import DIRECTORY_PREFIX, DIRECTORY_STREAM
 
-_STREAMS = (subjects.REQUESTS, subjects.DELAYED, subjects.EVENTS, subjects.DEAD, DIRECTORY_STREAM)
+_STREAMS = (
+    subjects.REQUESTS,
+    subjects.DELAYED,
+    subjects.EVENTS,
+    subjects.DEAD,
+    subjects.PERMITS,
+    subjects.WAITING,
+    DIRECTORY_STREAM,
+)
 _EXECUTION = "runlane.event.*.*.*"
 
 
@@ -100,6 +108,11 @@ def _executor() -> Grant:
             *_work_off_lanes(subjects.DELAYED),
             f"$JS.API.STREAM.MSG.DELETE.{subjects.REQUESTS}",
             f"$JS.API.STREAM.MSG.DELETE.{subjects.DELAYED}",
+            f"$JS.API.STREAM.MSG.DELETE.{subjects.PERMITS}",
+            f"$JS.API.STREAM.MSG.DELETE.{subjects.WAITING}",
+            *subjects.PERMIT_SUBJECTS,
+            *subjects.WAITING_SUBJECTS,
+            *subjects.REQUEST_SUBJECTS,
             f"{_EXECUTION}.state.*",
             f"{_EXECUTION}.trace",
             "runlane.delayed.>",
@@ -110,7 +123,13 @@ def _executor() -> Grant:
             f"{DIRECTORY_PREFIX}failures.>",
             *_directory(),
         ],
-        subscribe=[subjects.ALL_CANCELS, "runlane.control.drain.*", subjects.ROLL_CALL, subjects.GIVEN_UP],
+        subscribe=[
+            subjects.ALL_CANCELS,
+            subjects.ALL_PRESENCE,
+            "runlane.control.drain.*",
+            subjects.ROLL_CALL,
+            subjects.GIVEN_UP,
+        ],
     )
 
 

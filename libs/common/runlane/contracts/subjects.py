@@ -11,6 +11,8 @@ REQUESTS = "REQUESTS"
 DELAYED = "DELAYED"
 EVENTS = "EVENTS"
 DEAD = "DEAD"
+PERMITS = "PERMITS"
+WAITING = "WAITING"
 DIRECTORY = "DIRECTORY"
 #: The stream behind the directory is a key-value bucket that other NATS clients can read as such.
 DIRECTORY_STREAM = f"KV_{DIRECTORY}"
@@ -21,6 +23,8 @@ REQUEST_SUBJECTS = ("runlane.request.>",)
 DELAYED_SUBJECTS = ("runlane.delayed.>", "runlane.due.>")
 EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>", "runlane.audit.>", "runlane.delivery.>")
 DEAD_SUBJECTS = ("runlane.dead.>",)
+PERMIT_SUBJECTS = ("runlane.permit.>",)
+WAITING_SUBJECTS = ("runlane.waiting.>",)
 
 #: Stored events are republished for whoever watches live: `runlane.live.{event subject without runlane.}`.
 LIVE = "runlane.live"
@@ -40,6 +44,7 @@ ALL_EVENTS = "runlane.event.>"
 #: of a million messages, several times as long.
 EVERYTHING = ">"
 ALL_DEAD = "runlane.dead.>"
+ALL_WAITING = "runlane.waiting.>"
 ALL_PRESENCE = "runlane.control.presence.*"
 #: Executors answer with their presence.
 ROLL_CALL = "runlane.control.roll-call"
@@ -72,6 +77,38 @@ def executors(lane: str) -> str:
 def requests_in(stream: str, lane: str) -> str:
     """The filter over what executors get of a lane of REQUESTS or DELAYED."""
     return f"runlane.{'due' if stream == DELAYED else 'request'}.{lane}.>"
+
+
+def permits(scope: str) -> str:
+    """Who runs under a limit."""
+    return f"runlane.permit.{check_token(scope, 'scope')}"
+
+
+def waiting(scope: str, request_subject: str) -> str:
+    """Where the request of a `request(…)` or `due(…)` subject waits for a permit; `scope` names the limit."""
+    _, _, lane, org, workflow = request_subject.split(".")
+    return f"runlane.waiting.{check_token(scope, 'scope')}.{lane}.{org}.{workflow}"
+
+
+def waiting_for(scope: str) -> str:
+    """The filter over all requests that wait for a permit of one limit."""
+    return f"runlane.waiting.{check_token(scope, 'scope')}.>"
+
+
+def waiting_of(org: str, workflow: str) -> str:
+    """The filter over all requests of a workflow in an organisation that wait for a permit."""
+    return f"runlane.waiting.*.*.{check_token(org, 'organization')}.{check_token(workflow, 'workflow')}"
+
+
+def scope_of(waiting_subject: str) -> str:
+    """The limit that a request waits for."""
+    return waiting_subject.split(".", 3)[2]
+
+
+def called(waiting_subject: str) -> str:
+    """Where a request is queued again that has a permit now."""
+    _, _, _, lane, org, workflow = waiting_subject.split(".")
+    return request(lane, org, workflow)
 
 
 def due(lane: str, org: str, workflow: str) -> str:

@@ -68,6 +68,23 @@ def stream_configs(settings: Settings) -> list[dict[str, Any]]:
         },
         common
         | {
+            "name": subjects.PERMITS,
+            "subjects": list(subjects.PERMIT_SUBJECTS),
+            "retention": "limits",
+            "max_msgs_per_subject": 1,
+            "duplicate_window": _DUPLICATE_WINDOW,
+        },
+        common
+        | {
+            "name": subjects.WAITING,
+            "subjects": list(subjects.WAITING_SUBJECTS),
+            "retention": "limits",
+            "discard": "new",
+            "max_bytes": settings.queue_max_bytes,
+            "duplicate_window": _DUPLICATE_WINDOW,
+        },
+        common
+        | {
             "name": subjects.DIRECTORY_STREAM,
             "subjects": [f"{subjects.DIRECTORY_PREFIX}>"],
             "retention": "limits",
