@@ -139,6 +139,9 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/workflows"): Common(),
     ("GET", "/workflows/{name}"): Common(path={"name": "quick"}),
     ("POST", "/workflows/{name}"): Listed(permission=EXECUTE_WORKFLOWS, path={"name": "quick"}, body={}),
+    ("POST", "/workflows/{name}/batch"): Listed(
+        permission=EXECUTE_WORKFLOWS, path={"name": "quick"}, body={"parameters": {}}, own=202
+    ),
     ("GET", "/executions"): Listed(permission=VIEW_EXECUTIONS),
     ("GET", "/executions/{id}"): Thing(permission=VIEW_EXECUTIONS, **EXECUTION),
     ("GET", "/executions/{id}/record"): Thing(permission=VIEW_EXECUTIONS, **EXECUTION),

@@ -20,13 +20,15 @@ BODY_SECONDS = 10.0
 _decode = msgspec.json.Decoder().decode
 
 
-async def read_body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
+async def read_body(
+    headers: Mapping[bytes, bytes], receive: Receive, limit: int, *, seconds: float = BODY_SECONDS
+) -> bytes:
     """The whole body. Raises `PayloadTooLarge` once `limit` bytes are passed, `BadRequest` when it does not come."""
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > limit:
         raise _too_large(limit)
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             message = await receive()
             body: bytes = message.get("body", b"")
             if message.get("more_body", False) or len(body) > limit:
@@ -78,6 +80,11 @@ def decode_any(headers: Mapping[bytes, bytes], body: bytes) -> Any:
         raise _too_deep() from None
     except ValueError as problem:  # msgspec.DecodeError, and UnicodeDecodeError inside a string
         raise ValidationError(f"The body is not valid JSON: {problem}") from None
+    return check_depth(body, value)
+
+
+def check_depth(body: bytes, value: Any) -> Any:
+    """The value that `body` was read as, if it is of bearable depth; else `ValidationError`."""
     # A value cannot be nested deeper than it has brackets, and few have so many: most are never walked.
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise _too_deep()

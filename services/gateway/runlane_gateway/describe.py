@@ -19,6 +19,7 @@ _JSON = "application/json"
 _HEADERS = {
     "X-Organization-Id": "The organisation; needed where the key is not bound to one.",
     "Prefer": "`respond-async`, or `wait=N` to wait up to N seconds (RFC 7240).",
+    "X-Priority": "`high`, `normal` or `low`, among what the same organisation has waiting.",
     "Idempotency-Key": "The same key again finds the same execution instead of starting another.",
 }
 _QUERY: dict[str, tuple[dict[str, Any], str]] = {
@@ -60,6 +61,11 @@ class Described:
     def body(self, type_: type[msgspec.Struct]) -> dict[str, Any]:
         """For `openapi_extra`: the body is this."""
         return {"requestBody": {"required": True, "content": {_JSON: {"schema": self._reference(type_)}}}}
+
+    def lines(self, type_: type[msgspec.Struct]) -> dict[str, Any]:
+        """For `openapi_extra`: each line of the body is this."""
+        content = {"application/x-ndjson": {"schema": self._reference(type_)}}
+        return {"requestBody": {"required": True, "content": content}}
 
     def answers(self, type_: type[msgspec.Struct], status: int = 200) -> dict[int | str, dict[str, Any]]:
         """For `responses`: it answers this."""

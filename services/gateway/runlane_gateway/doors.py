@@ -17,6 +17,7 @@ from .approval_rules import ApprovalRuleDoors
 from .approvals import ApprovalDoors
 from .auditing import AuditDoors
 from .auth import Authenticator
+from .batches import BatchDoor
 from .cancelling import Canceller
 from .configuration import ConfigurationDoors
 from .console_door import ConsoleDoor
@@ -60,6 +61,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ConsoleDoor().routes(),
         ExecutionDoors(parts, canceller, live).routes(described),
         WorkflowDoors(parts).routes(described),
+        BatchDoor(parts).routes(described),
         OrganisationDoors(parts).routes(described),
         ConfigurationDoors(parts).routes(described),
         EnablementDoors(parts).routes(described),

@@ -51,11 +51,15 @@ def read_preference(headers: Mapping[bytes, bytes], longest: float) -> Preferenc
 def read_idempotency_key(headers: Mapping[bytes, bytes]) -> str | None:
     """The key; raises `ValidationError` unless it is 1 to 255 printable ASCII characters."""
     header = headers.get(b"idempotency-key")
-    if header is None:
+    return check_idempotency_key(None if header is None else header.decode("latin-1").strip(), "Idempotency-Key")
+
+
+def check_idempotency_key(key: str | None, field: str) -> str | None:
+    """The key, if there is one; raises as `read_idempotency_key` does, naming the field."""
+    if key is None:
         return None
-    key = header.decode("latin-1").strip()
     if not key or len(key) > _LONGEST_KEY or not key.isascii() or not key.isprintable():
-        raise ValidationError("Idempotency-Key must be 1 to 255 printable ASCII characters.", "Idempotency-Key")
+        raise ValidationError(f"{field} must be 1 to 255 printable ASCII characters.", field)
     return key
 
 
@@ -78,7 +82,11 @@ def read_run_at(query: bytes, now: datetime) -> datetime | None:
     """When a delayed start is due, from `delaySeconds` or `runAt`; raises `ValidationError` naming the parameter."""
     if not query:
         return None
-    given = dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    return delayed_until(dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)), now)
+
+
+def delayed_until(given: Mapping[str, str], now: datetime) -> datetime | None:
+    """The same from `delaySeconds` or `runAt` as they were given elsewhere."""
     if "delaySeconds" in given and "runAt" in given:
         raise ValidationError("Give delaySeconds or runAt, not both.", "runAt")
     if "delaySeconds" in given:
