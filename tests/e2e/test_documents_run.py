@@ -15,7 +15,7 @@ from tests.support.engine import Engine
 SHOWN = blocks("sh", "console", documents=[ROOT / "README.md", ROOT / "docs" / "guide" / "operating.md"])
 
 #: Guides whose commands are run in this order, each as one script.
-GUIDES = ("organisations", "secrets", "access", "forms", "approvals")
+GUIDES = ("organisations", "secrets", "access", "forms", "approvals", "fairness")
 
 #: What other tests run: the demo, `init` with its test, `up` itself. `make test` is this. Azure has a stand-in only.
 ELSEWHERE = (

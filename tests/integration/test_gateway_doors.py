@@ -320,6 +320,7 @@ async def test_organisations_are_made_and_changed(admin: httpx.AsyncClient, clie
         "tags": [],
         "enabledWorkflows": None,
         "disabledWorkflows": [],
+        "maxConcurrent": None,
     }
     assert (await admin.get("/orgs/initech")).json() == changed.json()
     assert [org["id"] for org in (await admin.get("/orgs")).json()["organizations"]] == ["acme", "globex", "initech"]

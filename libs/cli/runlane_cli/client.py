@@ -63,6 +63,10 @@ class Gateway:
         params = {name: value for name, value in query.items() if value is not None}
         return self._call("POST", path, json={} if body is None else body, headers=dict(headers or {}), params=params)
 
+    def post_bytes(self, path: str, body: bytes, headers: Mapping[str, str]) -> Any:
+        """Post what is no JSON document; `headers` say what it is."""
+        return self._call("POST", path, content=body, headers=dict(headers))
+
     def put(self, path: str, body: object) -> Any:
         return self._call("PUT", path, json=body)
 

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -144,12 +144,18 @@ def orgs_add(
     time_zone: Annotated[str | None, typer.Option(help="IANA name, such as Europe/Vienna; UTC at first.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Its Microsoft 365 tenant.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="A tag; may be repeated. Replaces all it had.")] = None,
+    max_concurrent: Annotated[
+        int | None, typer.Option(min=0, help="So many of its executions run at once; 0: no limit.")
+    ] = None,
 ) -> None:
-    """Add an organisation, or change its name, time zone, tenant and tags."""
+    """Add an organisation, or change its name, time zone, tenant, tags and limit."""
     from .client import escaped
 
     given = {"name": name, "time_zone": time_zone, "tenant_id": tenant, "tags": tag}
-    gateway.put(f"/orgs/{escaped(organisation)}", {key: value for key, value in given.items() if value is not None})
+    body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if max_concurrent is not None:
+        body["max_concurrent"] = max_concurrent or None
+    gateway.put(f"/orgs/{escaped(organisation)}", body)
     print(f"Organisation {organisation} is set.")
 
 

@@ -138,6 +138,25 @@ def run(  # noqa: PLR0913  # each parameter is an option
 
 @app.command()
 @gateway_command
+def batch(  # each parameter is an option
+    gateway: "Gateway",
+    name: Annotated[str, typer.Argument(help="The workflow.")],
+    file: Annotated[Path, typer.Argument(help="A line of JSON for each execution, or - for standard input.")],
+    key_prefix: Annotated[
+        str | None, typer.Option(help="Makes an idempotency key of each line's number: the same file again is safe.")
+    ] = None,
+    priority: Annotated[str | None, typer.Option(help="high, normal or low, where a line says nothing else.")] = None,
+    size: Annotated[int, typer.Option(min=1, max=10_000, help="Lines in one request.")] = 500,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a workflow once for each line of a file. Exit code 1 if a line was refused."""
+    from .batch_command import BatchOptions, submit_batch
+
+    submit_batch(gateway, name, file, BatchOptions(key_prefix, priority, size, as_json))
+
+
+@app.command()
+@gateway_command
 def workflows(gateway: "Gateway", as_json: JsonOption = False) -> None:
     """List workflows, and the files that could not be imported."""
     from .lists import print_workflows

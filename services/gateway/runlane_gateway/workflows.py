@@ -57,6 +57,11 @@ class WorkflowView(Struct, frozen=True, kw_only=True, rename="camel"):
     webhook_enabled: bool
     webhook_secret_required: bool
     data_provider: bool
+    priority: str | None
+    max_concurrent: int | None
+    max_concurrent_per_org: int | None
+    concurrency_key: str | None
+    max_concurrent_per_key: int
     parameters: Raw
     source: SourceView
     version: str

@@ -9,6 +9,7 @@ from runlane.clock import SystemClock
 from runlane.service import Room, serve
 from runlane.settings import Settings
 
+from .queuewatch import QueueWatch
 from .recorder import Recorder
 from .sweeper import Sweeper
 
@@ -22,8 +23,9 @@ async def open_room(settings: Settings) -> AsyncIterator[Room]:
         open_bus(settings, name="recorder") as bus,
     ):
         records, audit = settings.record_retention_days, settings.audit_retention_days
-        sweeper = Sweeper(bus, store, SystemClock())
-        yield Recorder(bus, store, SystemClock(), records, audit_days=audit, sweeper=sweeper)
+        clock = SystemClock()
+        beside = (Sweeper(bus, store, clock), QueueWatch(bus, clock))
+        yield Recorder(bus, store, clock, records, audit_days=audit, beside=beside)
 
 
 def main() -> None:

@@ -20,3 +20,8 @@ SWEPT = Counter(
     "runlane_recorder_executions_swept", "Executions nobody looked after that were put on the queue again", ["state"]
 )
 STUCK = Gauge("runlane_recorder_executions_overdue", "Unfinished executions that should have moved on a while ago")
+QUEUED = Gauge("runlane_queue_messages", "Requests that wait for an executor", ["lane"])
+QUEUED_OLDEST = Gauge(
+    "runlane_queue_oldest_seconds", "Since when the first of them is due; 0 where none waits", ["lane"]
+)
+WAITING_FOR_PERMITS = Gauge("runlane_queue_waiting_for_permits", "Requests held back by a limit of what runs at once")

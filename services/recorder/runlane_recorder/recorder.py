@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -16,7 +17,6 @@ from runlane.ports import Bus, ConsumerLag, Delivery, RecordStore, Stored
 from runlane.telemetry import logger
 
 from .metrics import APPLIED, APPLY_SECONDS, BATCH_SIZE, LAG, PRUNED, UNRECORDABLE
-from .sweeper import Sweeper
 
 _log = logger(__name__)
 
@@ -40,6 +40,12 @@ class Pace(Struct, frozen=True, kw_only=True):
     tidy: float = 3600.0
 
 
+class Chore(Protocol):
+    """What a recorder does beside its work, for ever."""
+
+    async def run(self) -> None: ...
+
+
 class Recorder:
     """The room (`runlane.service.Room`)."""
 
@@ -51,11 +57,11 @@ class Recorder:
         retention_days: float,
         pace: Pace | None = None,
         audit_days: float = 400,
-        sweeper: Sweeper | None = None,
+        beside: Sequence[Chore] = (),
     ) -> None:
         self._bus, self._store, self._clock = bus, store, clock
         self._retention, self._audit_retention = _span(retention_days), _span(audit_days)
-        self._pace, self._sweeper = pace or Pace(), sweeper
+        self._pace, self._beside = pace or Pace(), beside
         self._waiting: list[Delivery] = []
         self._batch: list[Delivery] = []
         self._arrived, self._full = asyncio.Event(), asyncio.Event()
@@ -68,8 +74,7 @@ class Recorder:
     async def run(self) -> None:
         """Record until drained. Raises `BusUnavailable` when the stream cannot be consumed."""
         work = [self._record_all(), self._renew_leases(), self._measure_lag(), self._keep_tidy()]
-        if self._sweeper is not None:
-            work.append(self._sweeper.run())
+        work += [chore.run() for chore in self._beside]
         tasks = [asyncio.create_task(part) for part in work]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
