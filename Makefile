@@ -24,6 +24,7 @@ demo: install ## Start the whole engine, run a workflow in each mode, show the r
 	$(BIN)/python examples/demo.py
 
 test: install ## Run all tests but those of the console
+	scripts/install_redis.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/console
 
 test-console: install ## Run the tests of the console in Chromium, which is installed if there is none

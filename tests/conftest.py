@@ -12,8 +12,9 @@ from runlane.adapters.nats.topology import start_afresh
 from runlane.settings import Settings
 from tests.support.nats import NatsServer
 from tests.support.postgresql import PostgresqlServer
+from tests.support.redis import RedisServer
 
-_OURS = ("RUNLANE_NATS_SERVER", "RUNLANE_POSTGRESQL_BIN")
+_OURS = ("RUNLANE_NATS_SERVER", "RUNLANE_POSTGRESQL_BIN", "RUNLANE_REDIS_SERVER")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -55,3 +56,18 @@ def postgresql_server() -> Iterator[PostgresqlServer]:
 def postgresql_url(postgresql_server: PostgresqlServer) -> str:
     """A new, empty database."""
     return postgresql_server.create_database()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    server = RedisServer()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty Redis."""
+    redis_server.clear()
+    return redis_server.url

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 from msgspec import Raw
 
+from runlane.adapters.memory_limiter import MemoryLimiter
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
@@ -40,12 +41,12 @@ from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, Tic
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.directory import Directory, api_key_key, org_key, workflow_key
 from runlane.errors import StateConflict, StoreUnavailable
-from runlane.ports import Bus, Delivery, DirectoryStore, Message, Stored
+from runlane.ports import Bus, Delivery, DirectoryStore, Limiter, Message, Stored
 from runlane.sealing import Sealer
 from runlane.settings import Settings
 from runlane_gateway.doors import build
 from runlane_gateway.gate import Gate
-from runlane_gateway.parts import Parts, assemble
+from runlane_gateway.parts import Outside, Parts, assemble
 from runlane_gateway.server import GatewayRoom, listen
 
 PASSWORD = "Winter2026!x"
@@ -276,11 +277,14 @@ class Gateway:
 
 
 @asynccontextmanager
-async def serving(settings: Settings, bus: Bus, store: DirectoryStore) -> AsyncIterator[Gateway]:
-    """A gateway over records in memory."""
+async def serving(
+    settings: Settings, bus: Bus, store: DirectoryStore, limiter: Limiter | None = None
+) -> AsyncIterator[Gateway]:
+    """A gateway over records in memory, with limits of its own unless told otherwise."""
     directory = await Directory().follow(store)
-    records = MemoryRecords()
-    parts = assemble(settings, SystemClock(), bus, directory, store, records)
+    records, clock = MemoryRecords(), SystemClock()
+    outside = Outside(bus=bus, directory=store, store=records, limiter=limiter or MemoryLimiter(clock))
+    parts = assemble(settings, clock, directory, outside)
     await parts.waiters.open()
     gate = build(parts, lambda: {}, lambda: {})
 

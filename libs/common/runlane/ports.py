@@ -282,14 +282,27 @@ class RecordStore(Protocol):
 
 
 class Budget(Struct, frozen=True):
-    """How often a vendor may be called: so many a minute on average, so many at once after a pause."""
+    """How often something may happen: so many a minute on average, so many at once after a pause."""
 
     per_minute: float
     burst: float
 
 
+class Allowance(Struct, frozen=True):
+    """What came of asking for one at once. `wait`: it is there in so many seconds, 0 when it was taken. `left`: how
+    many more are there at once. `full_in`: seconds until the bucket is full again."""
+
+    wait: float
+    left: int
+    full_in: float
+
+
 class Limiter(Protocol):
     """Token buckets by key."""
+
+    async def take(self, key: str, budget: Budget) -> Allowance:
+        """Take one if it is there."""
+        ...
 
     async def reserve(self, key: str, budget: Budget, within: float, count: int = 1) -> float | None:
         """Take `count` from the bucket, and return after how many seconds they may be used. None when that is beyond
@@ -302,7 +315,9 @@ class TokenStore(Protocol):
 
     async def get(self, key: str) -> bytes | None: ...
     async def put(self, key: str, sealed: bytes, seconds: float) -> None: ...
-    async def drop(self, key: str) -> None: ...
+    async def drop(self, key: str, sealed: bytes) -> None:
+        """Forget this token, unless there is another by now."""
+        ...
 
 
 class Vendors(Protocol):

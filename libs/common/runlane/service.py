@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 import prometheus_client
@@ -36,6 +36,15 @@ class Room(Protocol):
 
     def problems(self) -> Mapping[str, str]:
         """What keeps it from serving now: part → reason. Empty when ready."""
+        ...
+
+
+@runtime_checkable
+class LimpingRoom(Room, Protocol):
+    """A room that may go on without some part."""
+
+    def degraded(self) -> Mapping[str, str]:
+        """What it serves without, for now: part → reason."""
         ...
 
 
@@ -148,6 +157,9 @@ class _health:
             problems = dict(self._room.problems())
             if self._stop.is_set():
                 problems["service"] = "shutting down"
-            body = msgspec.json.encode({"status": "not ready" if problems else "ready", "problems": problems})
+            told: dict[str, object] = {"status": "not ready" if problems else "ready", "problems": problems}
+            if isinstance(self._room, LimpingRoom):
+                told["degraded"] = self._room.degraded()
+            body = msgspec.json.encode(told)
             return (b"503 Service Unavailable" if problems else b"200 OK"), b"application/json", body
         return b"404 Not Found", b"application/json", b'{"error":"NotFound"}'

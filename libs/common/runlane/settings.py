@@ -3,16 +3,18 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from runlane.addresses import parse_allowed_hosts
 from runlane.errors import ConfigurationError
 from runlane.sealing import KeyFile, Sealer, parse_master_keys
 
 _PREFIX = "RUNLANE_"
+Rate = Annotated[float, Meta(ge=0, le=1e6)]
+Burst = Annotated[int, Meta(ge=1, le=1_000_000)]
 #: These may be in a file that `RUNLANE_…_FILE` names, as container engines hand over secrets.
 _FROM_FILES = ("nats_password", "database_url", "redis_url")
 
@@ -42,6 +44,13 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     #: JSON: the OpenID Connect providers whose tokens the gateway accepts, and what their groups may do.
     identity_file: Path | None = None
+
+    #: How often one caller, and all callers of one organisation, may call the gateway; 0: as often as they like.
+    #: A burst is how often at once after a pause; None: as often as a minute allows.
+    caller_rate_per_minute: Rate = 0
+    caller_burst: Burst | None = None
+    org_rate_per_minute: Rate = 0
+    org_burst: Burst | None = None
 
     http_host: str = "127.0.0.1"
     http_port: int = 8080

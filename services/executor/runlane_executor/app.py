@@ -11,12 +11,11 @@ from datetime import timedelta
 
 from msgspec import Struct
 
-from runlane.adapters.memory_limiter import MemoryLimiter
-from runlane.adapters.memory_tokens import MemoryTokens
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.adapters.otel import open_tracer
 from runlane.adapters.secrets import open_secrets
+from runlane.adapters.shared import Shared, open_shared
 from runlane.clock import Clock, SystemClock
 from runlane.directory import Directory
 from runlane.ports import DirectoryStore, SecretStore
@@ -45,6 +44,7 @@ class Opened(Struct, frozen=True):
     directory: Directory
     secrets: SecretStore
     tracer: Tracer | None
+    shared: Shared
 
 
 @asynccontextmanager
@@ -55,7 +55,10 @@ async def open_room(settings: Settings) -> AsyncIterator[Intake]:
     with open_secrets(settings, directory, sealer, clock) as secrets, open_tracer("executor") as tracer:
         # What opens secrets, and where spans go, was taken from the environment by now.
         _hide_credentials_from_children()
-        async with _open_intake(settings, Opened(sealer, clock, directory, secrets, tracer)) as intake:
+        async with (
+            open_shared(settings, clock) as shared,
+            _open_intake(settings, Opened(sealer, clock, directory, secrets, tracer, shared)) as intake,
+        ):
             yield intake
 
 
@@ -69,7 +72,7 @@ async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[In
         claims = Claims(line, clock, sealer)
         retention = timedelta(days=settings.event_retention_days)
         endings = Endings(line, claims, clock, sealer, random.random, retention)
-        vendors = VendorDesk(MemoryTokens(clock), MemoryLimiter(clock), sealer)
+        vendors = VendorDesk(opened.shared.tokens, opened.shared.limiter, sealer)
         grace, tracer = settings.stop_grace, opened.tracer
         tools = Tools(line, claims, endings, directory, sealer, opened.secrets, clock, grace, vendors, tracer)
         runs = Runs(tools)
@@ -80,6 +83,7 @@ async def _open_intake(settings: Settings, opened: "Opened") -> AsyncIterator[In
         runs.children = children
         limits = Limits(settings.executor_slots, max(1.0, settings.drain_grace - 10))
         intake = Intake(bus, claims, endings, runs, clock, limits)
+        intake.without = opened.shared.degraded
         try:
             await children.start()
             await publish_manifests(directory, store, children, origin)

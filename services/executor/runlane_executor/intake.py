@@ -70,6 +70,8 @@ class Intake:
         self._calling: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
         self._let_go = asyncio.Event()
+        #: What the executor goes on without, for now.
+        self.without: Callable[[], Mapping[str, str]] = dict
         self.runs = runs
         runs.released = self._release
 
@@ -124,6 +126,9 @@ class Intake:
         if self.runs.children.pick() is None:
             found["children"] = "no child process is ready"
         return found
+
+    def degraded(self) -> Mapping[str, str]:
+        return self.without()
 
     def _heartbeat(self, spoken: float) -> float:
         """Renew all leases. After too long a silence others may have taken over what runs here: look."""

@@ -57,11 +57,12 @@ class VendorDesk:
         key = _key(org, asked.client)
         deadline = asyncio.get_running_loop().time() + _FETCH_SECONDS
         while True:
-            kept = await self._kept(key)
+            sealed = await self._tokens.get(key)
+            kept = self._opened(key, sealed)
             if kept is not None and kept != asked.refused:
                 return kept
-            if kept is not None:
-                await self._tokens.drop(key)
+            if sealed is not None and kept is not None:
+                await self._tokens.drop(key, sealed)
             fetching = self._fetching.get(key)
             left = deadline - asyncio.get_running_loop().time()
             # An execution asks again for what it fetches itself when its process died over that.
@@ -71,8 +72,7 @@ class VendorDesk:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(fetching[1].wait(), left)
 
-    async def _kept(self, key: str) -> str | None:
-        sealed = await self._tokens.get(key)
+    def _opened(self, key: str, sealed: bytes | None) -> str | None:
         if sealed is None:
             return None
         try:
@@ -101,7 +101,7 @@ class VendorDesk:
     async def _answer_budget(self, asked: BudgetAsked, org: str, pipe: Pipe) -> None:
         wait: float | None = 0.0
         try:
-            wait = await self._limiter.reserve(f"{org}|{asked.vendor}", asked.budget, asked.within, asked.count)
+            wait = await self._limiter.reserve(f"vendor|{org}|{asked.vendor}", asked.budget, asked.within, asked.count)
         except Exception:
             # A budget keeps us polite; calls do not fail for want of whoever counts them.
             _log.exception("the limiter cannot answer", org=org, vendor=asked.vendor)

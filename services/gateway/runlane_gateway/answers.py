@@ -3,6 +3,7 @@
 `gate` and the FastAPI handlers turn every exception into an `Answer` here; the doors build theirs with `answer()`.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -71,7 +72,6 @@ _CANCELLED = frozenset({"Cancelled", "ApprovalRejected", "ApprovalExpired"})
 
 _HEADERS_OF: dict[int, list[Header]] = {
     401: [(b"www-authenticate", b'Bearer realm="runlane"')],
-    429: [(b"retry-after", b"1")],
     503: [(b"retry-after", b"1")],
 }
 
@@ -120,6 +120,8 @@ def refusal(problem: Exception, headers: Iterable[Header] = ()) -> Answer:
         _log.error("unexpected error", exc_info=problem)
         return _error(500, UNEXPECTED_NAME, UNEXPECTED.message, {})
     code = "NotFound" if status == 404 else problem.code
+    if isinstance(problem, TooManyRequests):
+        headers = [*headers, (b"retry-after", b"%d" % max(1, math.ceil(problem.details.get("seconds", 1))))]
     return _error(status, code, problem.message, problem.details, headers)
 
 

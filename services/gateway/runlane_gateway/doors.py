@@ -18,6 +18,7 @@ from .approvals import ApprovalDoors
 from .auditing import AuditDoors
 from .auth import Authenticator
 from .batches import BatchDoor
+from .call_rates import call_rates
 from .cancelling import Canceller
 from .configuration import ConfigurationDoors
 from .console_door import ConsoleDoor
@@ -54,6 +55,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
     app, hot = new_application(described), [*hot_routes(parts), *webhook_routes(parts, webhooks)]
     tokens = trusted_tokens(parts.settings, parts.clock)
     gate = Gate(Authenticator(parts.directory, parts.clock, tokens), hot, app)
+    gate.rates = call_rates(parts)
     canceller = Canceller(parts.bus, parts.clock, parts.waiters, parts.name)
     live = LiveTail(parts.bus, parts.records, Lifetimes(parts.directory, parts.clock), gate.closing)
     routers = [

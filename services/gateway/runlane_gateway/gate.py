@@ -19,8 +19,9 @@ from runlane.tracing import Span, Tracer
 
 from .answers import refusal
 from .auth import Authenticator
+from .call_rates import CallRates
 from .calls import traceparent_of
-from .parts import HEADERS, PRINCIPAL, named_organisation
+from .parts import HEADERS, PRINCIPAL, RATES, named_organisation
 from .principals import Principal
 
 #: The only paths that answer without a key.
@@ -41,6 +42,7 @@ _seconds = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 _READING = frozenset({"GET", "HEAD"})
+_CLOSE = (b"connection", b"close")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
@@ -64,6 +66,8 @@ class Gate:
         self.routes: Sequence[BaseRoute] = ()
         #: Set where somebody collects spans.
         self.tracer: Tracer | None = None
+        #: Set where callers may not call as often as they like.
+        self.rates: CallRates | None = None
 
     def leave(self) -> None:
         """Not ready any more: callers are to go elsewhere, and every answer says so to their connections."""
@@ -87,8 +91,9 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                if self.leaving.is_set():
-                    message = {**message, "headers": [*message.get("headers", ()), (b"connection", b"close")]}
+                added = [*scope.get(RATES, ()), *([_CLOSE] if self.leaving.is_set() else ())]
+                if added:
+                    message = {**message, "headers": [*message.get("headers", ()), *added]}
             await send(message)
 
         scope[HEADERS] = dict(scope["headers"])
@@ -109,7 +114,9 @@ class Gate:
     async def _pass(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = scope[HEADERS]
         if needs_key(scope["method"], scope["path"]):
-            scope[PRINCIPAL] = await self._principal(scope["headers"], headers)
+            principal = scope[PRINCIPAL] = await self._principal(scope["headers"], headers)
+            if self.rates is not None:
+                await self.rates.admit(scope, principal)
         for route in self._hot:
             match, found = route.matches(scope)
             if match is Match.FULL:

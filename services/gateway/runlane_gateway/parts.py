@@ -14,7 +14,7 @@ from runlane.clock import Clock
 from runlane.contracts.directory import PLATFORM
 from runlane.directory import Directory
 from runlane.errors import NotFound, ValidationError
-from runlane.ports import Bus, DirectoryStore, RecordStore, SecretStore
+from runlane.ports import Bus, DirectoryStore, Limiter, RecordStore, SecretStore
 from runlane.sealing import Sealer
 from runlane.settings import Settings
 
@@ -40,6 +40,7 @@ _ORG_HEADER = ORG_HEADER.lower().encode()
 #: Keys under which `gate` leaves what it found in the scope.
 PRINCIPAL = "runlane.principal"
 HEADERS = "runlane.headers"
+RATES = "runlane.rates"
 
 
 class Parts(Struct, frozen=True, kw_only=True):
@@ -54,6 +55,7 @@ class Parts(Struct, frozen=True, kw_only=True):
     sealer: Sealer
     #: Where secrets are kept when that is not the directory.
     secrets: SecretStore | None
+    limiter: Limiter
     records: Records
     acceptor: Acceptor
     waiters: Waiters
@@ -61,17 +63,20 @@ class Parts(Struct, frozen=True, kw_only=True):
     name: str
 
 
-def assemble(
-    settings: Settings,
-    clock: Clock,
-    bus: Bus,
-    directory: Directory,
-    directory_store: DirectoryStore,
-    store: RecordStore,
-    secrets: SecretStore | None = None,
-) -> Parts:
+class Outside(Struct, frozen=True, kw_only=True):
+    """What a gateway stands on: the adapters of its ports."""
+
+    bus: Bus
+    directory: DirectoryStore
+    store: RecordStore
+    limiter: Limiter
+    secrets: SecretStore | None = None
+
+
+def assemble(settings: Settings, clock: Clock, directory: Directory, outside: Outside) -> Parts:
     """One gateway's parts over its adapters; raises `ConfigurationError` when there is no master key."""
     name, sealer = uuid.uuid4().hex, settings.sealer()
+    bus, store = outside.bus, outside.store
     records, waiters = Records(bus, store, clock), Waiters(bus, name)
     acceptor = Acceptor(bus, sealer, clock, name)
     return Parts(
@@ -79,10 +84,11 @@ def assemble(
         clock=clock,
         bus=bus,
         directory=directory,
-        changes=Changes(directory_store, directory),
+        changes=Changes(outside.directory, directory),
         store=store,
         sealer=sealer,
-        secrets=None if settings.secrets_provider == "embedded" else secrets,
+        secrets=None if settings.secrets_provider == "embedded" else outside.secrets,
+        limiter=outside.limiter,
         records=records,
         acceptor=acceptor,
         waiters=waiters,

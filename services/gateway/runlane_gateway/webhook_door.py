@@ -35,6 +35,7 @@ from runlane.errors import (
 )
 from runlane.ids import new_execution_id, repeatable_execution_id
 from runlane.parameters import Validators
+from runlane.ports import Budget
 from runlane.telemetry import logger
 
 from .accept import Submission
@@ -103,7 +104,7 @@ class WebhookDoor:
         value = decode_any(headers, body)
         if hook.webhook.scheme == "msgraph":
             value = verify_notifications(hook.keys, value, now)
-        self._check_rate(hook)
+        await self._check_rate(hook)
         handshake = _challenge(hook, value)
         if handshake is not None:
             return self._shaken(arrival, handshake)
@@ -156,11 +157,12 @@ class WebhookDoor:
         self._deliveries.tell(arrival, "handshake")
         return response
 
-    def _check_rate(self, hook: Hook) -> None:
+    async def _check_rate(self, hook: Hook) -> None:
         webhook = hook.webhook
-        wait = self._buckets.take((webhook.org, webhook.workflow), webhook.rate_per_minute, webhook.burst)
-        if wait > 0:
-            raise TooManyRequests("more deliveries than the webhook's rate allows", details={"seconds": wait})
+        budget = Budget(webhook.rate_per_minute, webhook.burst)
+        got = await self._parts.limiter.take(f"webhook|{webhook.org}|{webhook.workflow}", budget)
+        if got.wait > 0:
+            raise TooManyRequests("more deliveries than the webhook's rate allows", details={"seconds": got.wait})
 
     # --- the way out --------------------------------------------------------------------------------------------------
 

@@ -24,5 +24,6 @@ class MemoryTokens:
         if len(self._kept) > _MANY:
             self._kept = {key: kept for key, kept in self._kept.items() if kept[1] > now}
 
-    async def drop(self, key: str) -> None:
-        self._kept.pop(key, None)
+    async def drop(self, key: str, sealed: bytes) -> None:
+        if self._kept.get(key, (None, 0.0))[0] == sealed:
+            del self._kept[key]

@@ -1,0 +1,1 @@
+"""What services share through Redis. Composition roots reach it through `adapters.shared`."""
