@@ -13,18 +13,22 @@ import yaml
 from prometheus_client import REGISTRY
 from typer.testing import CliRunner
 
+import runlane.adapters.redis.link
 import runlane_executor.metrics
 import runlane_gateway.gate
 import runlane_gateway.webhook_deliveries
 import runlane_recorder.metrics
 import runlane_scheduler.metrics
+from runlane.adapters.shared import open_shared
+from runlane.clock import SystemClock
 from runlane.settings import Settings, read_settings
 from runlane_cli.main import app
 from tests.support.nats import nats_server_binary
+from tests.support.redis import RedisServer
 
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-_OURS = (runlane_executor, runlane_gateway, runlane_recorder, runlane_scheduler)
+_OURS = (runlane.adapters.redis.link, runlane_executor, runlane_gateway, runlane_recorder, runlane_scheduler)
 
 #: Of the client library itself, and of Prometheus.
 _FOREIGN = {"up", "process_resident_memory_bytes"}
@@ -61,10 +65,13 @@ def test_every_service_gets_the_secrets_that_its_settings_name_and_no_more() -> 
         used = {given if isinstance(given, str) else given["source"] for given in service.get("secrets", [])}
         assert used <= set(COMPOSE["secrets"]), name
         named = set(re.findall(r"/run/secrets/(\w+)", json.dumps(service.get("environment", {}))))
-        if name in ("executor", "scheduler"):
-            named.discard("database_url")  # they know of no database, and are not told where it is
-        if service.get("image") == "runlane:local" and "environment" in service and "SERVER_NAME" not in named:
-            assert named - used <= {"database_url"}, name
+        # Services end when a file that they are told of is not there.
+        assert named <= used, name
+        if service.get("image") == "runlane:local" and "RUNLANE_NATS_USER" in service.get("environment", {}):
+            assert used - named <= {"admin_key"}, name
+    told = {name: COMPOSE["services"][name]["secrets"] for name in ("gateway", "executor", "scheduler", "recorder")}
+    assert [name for name, secrets in told.items() if "redis_url" in secrets] == ["gateway", "executor"]
+    assert [name for name, secrets in told.items() if "database_url" in secrets] == ["gateway", "recorder"]
 
 
 def test_the_environment_of_every_service_can_be_read(secrets: Path) -> None:
@@ -94,6 +101,18 @@ def test_nats_server_accepts_its_configuration(secrets: Path, tmp_path: Path) ->
     command = [nats_server_binary(), "-t", "-c", str(tmp_path / "nats.conf")]
     checked = subprocess.run(command, env={**os.environ, "SERVER_NAME": "nats-1"}, capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
+
+
+async def test_redis_takes_its_configuration_and_the_services_its_url(secrets: Path, tmp_path: Path) -> None:
+    server = RedisServer(config=secrets / "redis_conf")
+    server.start()
+    try:
+        url = (secrets / "redis_url").read_text().strip().replace("redis:6379", f"127.0.0.1:{server.port}")
+        settings = Settings(data_dir=tmp_path, redis_url=url)
+        async with open_shared(settings, SystemClock(), patience=20) as shared:
+            assert shared.degraded() == {}
+    finally:
+        server.remove()
 
 
 @pytest.mark.parametrize("file", ["deploy/prometheus/alerts.yml", "deploy/grafana/dashboards/runlane.json"])

@@ -11,6 +11,8 @@ from .datadir import new_api_key
 
 _DATABASE = "postgresql://runlane:{password}@postgres:5432/runlane"
 _REDIS = "redis://:{password}@redis:6379/0"
+#: What is in it comes again by itself: nothing goes to disk, and what ends soonest makes room.
+_REDIS_CONF = 'requirepass {password}\nsave ""\nmaxmemory 256mb\nmaxmemory-policy volatile-ttl\n'
 _CLUSTER = "cluster"
 
 
@@ -30,7 +32,7 @@ def make_secrets(directory: Path) -> list[Path]:
         "redis_password": cache,
         "database_url": _DATABASE.format(password=database),
         "redis_url": _REDIS.format(password=cache),
-        "redis_conf": f"requirepass {cache}\n",
+        "redis_conf": _REDIS_CONF.format(password=cache),
         **{f"nats_{user}_password": password for user, password in passwords.items()},
     }
     made = [directory / name for name in wanted if not (directory / name).exists()]
