@@ -37,7 +37,8 @@ mutants: install ## Break the engine in one place at a time: the models must fin
 chaos: install ## 5,000 executions of real processes under 44 faults, and whether every promise held (SEED=n repeats a plan)
 	$(BIN)/python -m tests.chaos $(if $(SEED),--seed $(SEED)) $(CHAOS)
 
-cluster-test: install ## The distributed mode as processes: three nats-servers, PostgreSQL, every service doubled, partitions
+cluster-test: install ## The distributed mode as processes: three nats-servers, PostgreSQL, Redis, every service doubled, partitions
+	scripts/install_redis.sh
 	$(BIN)/python -m tests.chaos --nodes 3 --postgresql --executions 1500 --faults 40 --seconds 60 $(if $(SEED),--seed $(SEED))
 
 chaos-controls: install ## With a protection switched off, the checker of chaos must find what it is there for

@@ -21,6 +21,8 @@ from tests.chaos.brokers import Brokers
 from tests.chaos.proxy import Proxy
 from tests.chaos.topology import Topology
 from tests.support.engine import descendants
+from tests.support.eventually import eventually
+from tests.support.redis import RedisServer
 
 #: Processes behind one file system, so that it can be filled. The rest is for the queue, which reserves its share.
 DISK_BYTES = 2 * 1024**3
@@ -43,6 +45,7 @@ class Cluster:
         self.links = {name: self.brokers.link() for name in there.services}
         self._ports = {name: free_port() for name in there.gateways}
         self._balancer = Proxy(*self._ports.values())
+        self.redis = RedisServer() if there.caches else None
         self.services: dict[str, Service] = {}
         self.credentials: Credentials | None = None
         self._watching: list[asyncio.Task[None]] = []
@@ -74,6 +77,9 @@ class Cluster:
             await link.start()
         await self._start_brokers()
         await self._bootstrap()
+        if self.redis is not None:
+            self.services["redis"] = self._service("redis", self._cache(self.redis))
+            await start_together(self.services["redis"])
         for name in self.there.services:
             self.services[name] = self._service(name, self._spec(name))
         await start_together(*(self.services[name] for name in self.there.services))
@@ -115,6 +121,8 @@ class Cluster:
             await self.services[name].stop()
 
     def unmount(self) -> None:
+        if self.redis is not None:
+            self.redis.remove()
         if self.own_disk:
             subprocess.run(["umount", "-l", str(self.disk)], check=False)
 
@@ -148,6 +156,18 @@ class Cluster:
             ready=self.brokers.servers[name].answers,
         )
 
+    def _cache(self, server: RedisServer) -> ServiceSpec:
+        async def answers() -> None:
+            await eventually(server.answers)
+
+        return ServiceSpec(
+            name="redis",
+            command=server.command,
+            log=self.directory / "redis.log",
+            environment=dict(os.environ),
+            ready=answers,
+        )
+
     def _spec(self, name: str) -> ServiceSpec:
         kind = name.partition("-")[0]
         return ServiceSpec(
@@ -174,6 +194,8 @@ class Cluster:
         }
         if self._database_url:
             told["DATABASE_URL"] = self._database_url
+        if self.redis is not None and kind in ("gateway", "executor"):
+            told["REDIS_URL"] = self.redis.url
         return {f"RUNLANE_{key}": value for key, value in told.items()}
 
 

@@ -4,15 +4,16 @@ from msgspec import Struct
 
 
 class Topology(Struct, frozen=True):
-    """`brokers` have connections among themselves where there are several."""
+    """`brokers` have connections among themselves where there are several. `caches`: `redis`, or none."""
 
     brokers: tuple[str, ...]
     services: tuple[str, ...]
+    caches: tuple[str, ...] = ()
 
     @property
     def processes(self) -> tuple[str, ...]:
         """What is killed and stopped. `child` is any process that runs authors' code."""
-        return (*self.services, "child", *self.brokers)
+        return (*self.services, "child", *self.brokers, *self.caches)
 
     @property
     def executors(self) -> tuple[str, ...]:
@@ -44,5 +45,6 @@ THREE_NODES = Topology(
         "scheduler-1",
         "scheduler-2",
     ),
+    caches=("redis",),
 )
 TOPOLOGIES = {1: ONE_NODE, 3: THREE_NODES}
