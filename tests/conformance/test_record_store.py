@@ -207,8 +207,67 @@ async def test_every_filter_leaves_out_what_does_not_match(store: RecordStore) -
         (ExecutionQuery(orgs=None, queued_from=START + timedelta(hours=1)), ["e3", "e2"]),
         (ExecutionQuery(orgs=None, queued_before=START + timedelta(hours=1)), ["e1"]),
         (ExecutionQuery(orgs=["acme"], workflow="audit", statuses=["Queued"]), []),
+        (ExecutionQuery(orgs=["acme", "globex"], statuses=["Queued"], queued_from=START + timedelta(hours=2)), ["e3"]),
+        (ExecutionQuery(orgs=["acme", "globex"], tag="night"), ["e2"]),
+        (ExecutionQuery(orgs=["acme", "acme"]), ["e2", "e1"]),
+        (ExecutionQuery(orgs=["acme", "nobody"], statuses=["Queued", "Running", "Failed"]), ["e2", "e1"]),
+        (ExecutionQuery(orgs=["nobody", "o\"d'd"], statuses=["Queued", "Running"]), []),
     ]:
         assert await ids(store, query) == expected, query
+
+
+async def test_executions_are_found_by_the_code_of_their_error(store: RecordStore) -> None:
+    failed, retrying, well = Story("e1"), Story("e2", at=START + timedelta(hours=1)), Story("e3")
+    await store.apply(
+        stored(
+            [
+                *(failed.queued(), failed.started(), failed.failed()),
+                *(retrying.queued(), retrying.started(), retrying.retrying()),
+                *(well.queued(), well.started(), well.succeeded()),
+            ]
+        )
+    )
+    for query, expected in [
+        (ExecutionQuery(orgs=["acme"], error="InternalServerError"), ["e1"]),
+        (ExecutionQuery(orgs=["acme", "globex"], error="IntegrationError"), ["e2"]),
+        (ExecutionQuery(orgs=["acme"], error="IntegrationError", statuses=["Failed"]), []),
+        (ExecutionQuery(orgs=["globex"], error="IntegrationError"), []),
+    ]:
+        assert await ids(store, query) == expected, query
+    await store.apply(stored([retrying.started(), retrying.succeeded()], first=100))
+    assert await ids(store, ExecutionQuery(orgs=["acme"], error="IntegrationError")) == []
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7, 200])
+async def test_a_list_over_many_organisations_and_statuses_has_each_once_and_newest_first(
+    store: RecordStore, limit: int
+) -> None:
+    """A busy one, quiet ones, several at the same moment: however the pages are cut, together they are everything."""
+    events = []
+    for number in range(60):
+        org = "busy" if number % 2 else f"quiet{number % 11}"
+        story = Story(f"e{number:02}", org=org, at=START + timedelta(minutes=number // 3))
+        events += [story.queued()] if number % 5 else [story.queued(), story.started()]
+    await store.apply(stored(events))
+    orgs, statuses = ["busy", *(f"quiet{n}" for n in range(11))], ["Queued", "Running"]
+    expected = await ids(store, ExecutionQuery(orgs=None, limit=200))
+    assert len(expected) == 60
+    assert await walk(store, ExecutionQuery(orgs=orgs, limit=limit)) == expected
+    assert await walk(store, ExecutionQuery(orgs=orgs, statuses=statuses, limit=limit)) == expected
+    assert await walk(store, ExecutionQuery(orgs=["busy"], statuses=statuses, limit=limit)) == [
+        id_ for id_ in expected if int(id_[1:]) % 2
+    ]
+
+
+async def walk(store: RecordStore, query: ExecutionQuery) -> list[str]:
+    """The ids on all pages."""
+    found: list[str] = []
+    while True:
+        page = await store.find(query)
+        found += [item.execution_id for item in page.items]
+        if page.next is None:
+            return found
+        query = msgspec.structs.replace(query, after=page.next)
 
 
 async def test_a_list_shows_status_and_progress_as_they_are_now(store: RecordStore) -> None:

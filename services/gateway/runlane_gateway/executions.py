@@ -46,6 +46,7 @@ class Filters(BaseModel, extra="forbid"):
     status: list[Status] = []
     trigger: TriggerKind | None = None
     tag: str | None = None
+    error: str | None = None
     queued_from: datetime | None = Field(default=None, alias="from")
     queued_before: datetime | None = Field(default=None, alias="to")
     limit: int = Field(default=50, ge=1, le=200)
@@ -58,6 +59,7 @@ class Filters(BaseModel, extra="forbid"):
             statuses=list(self.status),
             trigger=self.trigger,
             tag=self.tag,
+            error=self.error,
             queued_from=self.queued_from and aware(self.queued_from),
             queued_before=self.queued_before and aware(self.queued_before),
             after=self.after,

@@ -144,6 +144,7 @@ def _asked_for(record: Record, query: ExecutionQuery) -> bool:
         and (not query.statuses or record.status in query.statuses)
         and query.trigger in (None, record.trigger.kind)
         and (query.tag is None or query.tag in record.tags)
+        and (query.error is None or (record.failure is not None and record.failure.error == query.error))
         and (query.queued_from is None or (queued_at is not None and queued_at >= query.queued_from))
         and (query.queued_before is None or (queued_at is not None and queued_at < query.queued_before))
     )

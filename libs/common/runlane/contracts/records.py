@@ -129,13 +129,17 @@ class Record(Summary, kw_only=True):
 
 
 class ExecutionQuery(Struct, frozen=True, kw_only=True):
-    """Which executions, newest first. `orgs` None means all (only for who may see all). `after` is a page's `next`."""
+    """Which executions, newest first. `orgs` None means all (only for who may see all). `after` is a page's `next`.
+
+    `error` is the code of why it failed or, while it is Retrying, why its last attempt did.
+    """
 
     orgs: list[str] | None
     workflow: str | None = None
     statuses: list[str] = field(default_factory=list)
     trigger: str | None = None
     tag: str | None = None
+    error: str | None = None
     queued_from: datetime | None = None
     queued_before: datetime | None = None
     after: str | None = None

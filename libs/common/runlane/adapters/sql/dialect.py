@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
-from sqlalchemy import Column, ColumnElement, Connection, Engine
+from sqlalchemy import Column, ColumnElement, Connection, Engine, FromClause, Select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import GenericFunction
+from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import Boolean
 
 from runlane.errors import ConfigurationError, StoreUnavailable
@@ -53,6 +54,18 @@ class Dialect(Protocol):
     def put(self, connection: Connection, put: Put, rows: Rows) -> None: ...
 
     def delete(self, connection: Connection, key: tuple[Column[Any], ...], keys: Rows) -> None: ...
+
+    def scopes(self, scopes: Sequence[tuple[str, str | None]]) -> FromClause:
+        """A table of these, `org` and `status`."""
+        ...
+
+    def rows_of(self, table: NamedFromClause) -> Select[Any]:
+        """What `of_each` wants to have of a table."""
+        ...
+
+    def of_each(self, given: FromClause, table: NamedFromClause, newest: Select[Any]) -> Select[Any]:
+        """The columns of those rows of a table that `newest`, made of `rows_of` an alias, finds for each of `given`."""
+        ...
 
     def reason(self, problem: DBAPIError) -> str:
         """Why it cannot answer, without a value in it."""
@@ -105,6 +118,21 @@ def delete(connection: Connection, key: tuple[Column[Any], ...], keys: Rows) -> 
     """Delete the rows with these keys; a key may be the beginning of the table's."""
     if keys:
         _SPOKEN[connection.dialect.name].delete(connection, key, keys)
+
+
+def scopes(connection: Connection, scopes: Sequence[tuple[str, str | None]]) -> FromClause:
+    """A table of these, `org` and `status`."""
+    return _SPOKEN[connection.dialect.name].scopes(scopes)
+
+
+def rows_of(connection: Connection, table: NamedFromClause) -> Select[Any]:
+    """See `Dialect.rows_of`."""
+    return _SPOKEN[connection.dialect.name].rows_of(table)
+
+
+def of_each(connection: Connection, given: FromClause, table: NamedFromClause, newest: Select[Any]) -> Select[Any]:
+    """See `Dialect.of_each`."""
+    return _SPOKEN[connection.dialect.name].of_each(given, table, newest)
 
 
 class holds(GenericFunction[bool]):

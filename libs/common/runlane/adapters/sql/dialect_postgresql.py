@@ -8,13 +8,29 @@ from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, Engine, create_engine, event, text, tuple_
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    Text,
+    cast,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+    true,
+    tuple_,
+)
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql.base import PGDialect
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from runlane.errors import ConfigurationError
 
@@ -92,6 +108,24 @@ def put(connection: Connection, put: Put, rows: Sequence[tuple[Any, ...]]) -> No
 def delete(connection: Connection, key: tuple[Column[Any], ...], keys: Sequence[tuple[Any, ...]]) -> None:
     """One statement for all keys."""
     connection.exec_driver_sql(_delete(key), _by_column(keys))
+
+
+def scopes(scopes: Sequence[tuple[str, str | None]]) -> FromClause:
+    """Two arrays side by side, compared as the columns are."""
+    arrays = (cast([scope[place] for scope in scopes], postgresql.ARRAY(Text)) for place in (0, 1))
+    given = func.unnest(*arrays).table_valued("org", "status").render_derived("given")
+    return select(given.c.org.collate("C").label("org"), given.c.status.collate("C").label("status")).subquery("scopes")
+
+
+def rows_of(table: NamedFromClause) -> Select[Any]:
+    """All of it."""
+    return select(table)
+
+
+def of_each(given: FromClause, table: NamedFromClause, newest: Select[Any]) -> Select[Any]:
+    """A join whose right side knows the left."""
+    each = newest.lateral("each_newest")
+    return select(each).select_from(given.join(each, true()))
 
 
 def reason(problem: DBAPIError) -> str:

@@ -1,5 +1,6 @@
 """SQLite as `dialect` speaks it: one file, written by one at a time, read beside that."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -8,12 +9,26 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Column, Connection, Engine, bindparam, create_engine, event
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    FromClause,
+    Select,
+    bindparam,
+    create_engine,
+    event,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.selectable import NamedFromClause
 
 from runlane.errors import StoreUnavailable
 
@@ -21,6 +36,10 @@ from .puts import Put, on_clash
 
 if TYPE_CHECKING:
     from .dialect import Opening
+
+_CACHE_KIB = 16_384
+#: Of 4 KiB each.
+_CHECKPOINT_PAGES = 16_000
 
 _REASONS = {
     "SQLITE_BUSY": "another process keeps it locked",
@@ -58,6 +77,9 @@ def open_engine(url: URL, opening: "Opening") -> Engine:
     if opening.writing:
         # NORMAL may lose the last commits when power fails, never more.
         pragmas += [f"synchronous={'FULL' if opening.fsync else 'NORMAL'}"]
+        # New rows of many organisations go to as many places of a large file: what a few batches have changed is
+        # kept, and written to its place together.
+        pragmas += [f"cache_size=-{_CACHE_KIB}", f"wal_autocheckpoint={_CHECKPOINT_PAGES}"]
     else:
         pragmas += ["query_only=ON"]
 
@@ -96,6 +118,24 @@ def copy(url: URL, target: Path) -> None:
             reading.backup(writing, pages=-1)
     except sqlite3.Error as problem:
         raise StoreUnavailable(f"The record store cannot be copied: {_named(problem)}.") from None
+
+
+def scopes(scopes: Sequence[tuple[str, str | None]]) -> FromClause:
+    """The elements of a JSON array, in a table that is made once and read before any other."""
+    given = func.json_each(json.dumps(scopes)).table_valued("value", name="given")
+    org, status = (func.json_extract(given.c.value, f"$[{place}]") for place in (0, 1))
+    return select(org.label("org"), status.label("status")).cte("scopes").prefix_with("MATERIALIZED")
+
+
+def rows_of(table: NamedFromClause) -> Select[Any]:
+    """SQLite's own number of a row."""
+    return select(literal_column(f"{table.name}.rowid")).select_from(table)
+
+
+def of_each(given: FromClause, table: NamedFromClause, newest: Select[Any]) -> Select[Any]:
+    """There are no lateral joins; but rows are found by numbers that depend on the left side."""
+    rowid: ColumnElement[int] = literal_column(f"{table.name}.rowid")
+    return select(table).select_from(given.join(table, rowid.in_(newest)))
 
 
 def reason(problem: DBAPIError) -> str:

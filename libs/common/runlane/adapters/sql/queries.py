@@ -1,13 +1,13 @@
-"""Reads records, pages of executions and pages of ticks. Plain functions of a reading connection."""
+"""Reads records and pages of ticks. Plain functions of a reading connection."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, select, tuple_
 
-from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, Summary, TickPage, TickQuery
+from runlane.contracts.records import Record, TickPage, TickQuery
 
-from . import dialect, rows
+from . import rows
 from .cursors import read_cursor, write_cursor
 from .moments import micros_of
 from .tables import executions, payloads, ticks, traces, transitions
@@ -42,18 +42,6 @@ def get(connection: Connection, org: str, execution_id: str) -> Record | None:
     return record
 
 
-def find(connection: Connection, query: ExecutionQuery) -> ExecutionPage:
-    """A page of executions, newest first."""
-    table = executions.c
-    statement = _filtered(select(executions), query).order_by(table.listed_at.desc(), table.execution_id.desc())
-    if query.after is not None:
-        micros, (execution_id,) = read_cursor(query.after, 1)
-        statement = statement.where(tuple_(table.listed_at, table.execution_id) < (micros, execution_id))
-    found, more = _page(connection, statement, query.limit)
-    items = [Summary(**rows.summary_fields(row)) for row in found]
-    return ExecutionPage(items, write_cursor(micros_of(items[-1].listed_at), items[-1].execution_id) if more else None)
-
-
 def list_ticks(connection: Connection, query: TickQuery) -> TickPage:
     """A page of ticks, newest first."""
     place = (ticks.c.scheduled_for, ticks.c.org, ticks.c.workflow)
@@ -71,24 +59,6 @@ def list_ticks(connection: Connection, query: TickQuery) -> TickPage:
         return TickPage(items, None)
     last = items[-1]
     return TickPage(items, write_cursor(micros_of(last.scheduled_for), last.org, last.workflow))
-
-
-def _filtered(statement: Select[Any], query: ExecutionQuery) -> Select[Any]:
-    table = executions.c
-    conditions = {
-        table.org.in_(query.orgs or []): query.orgs is not None,
-        table.workflow == query.workflow: query.workflow is not None,
-        table.status.in_(query.statuses): bool(query.statuses),
-        table.trigger_kind == query.trigger: query.trigger is not None,
-    }
-    statement = statement.where(*(condition for condition, wanted in conditions.items() if wanted))
-    if query.tag is not None:
-        statement = statement.where(dialect.holds(table.tags, rows.tag_mark(query.tag)))
-    if query.queued_from is not None:
-        statement = statement.where(table.queued_at >= micros_of(query.queued_from))
-    if query.queued_before is not None:
-        statement = statement.where(table.queued_at < micros_of(query.queued_before))
-    return statement
 
 
 def _page(connection: Connection, statement: Select[Any], limit: int) -> tuple[Sequence[Any], bool]:

@@ -54,6 +54,7 @@ def execution_row(it: Summary) -> Row:
         it.state_sequence,
         it.started_sequence,
         it.progress_sequence,
+        None if it.failure is None else it.failure.error,
     )
 
 

@@ -10,7 +10,7 @@ from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, Tic
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.ports import Stored
 
-from . import audit, deliveries, dialect, queries, schema, writes
+from . import audit, deliveries, dialect, listing, queries, schema, writes
 from .database import Database
 
 
@@ -29,7 +29,7 @@ class SqlRecordStore:
 
     async def find(self, query: ExecutionQuery) -> ExecutionPage:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""
-        return await self._database.read(lambda connection: queries.find(connection, query))
+        return await self._database.read(lambda connection: listing.find(connection, query))
 
     async def ticks(self, query: TickQuery) -> TickPage:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""
