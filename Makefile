@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-console mutants chaos cluster-test chaos-controls chaos-long check format bench clean
+.PHONY: help install demo test test-console mutants chaos cluster-test chaos-controls chaos-long check format bench bench-peers clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,10 @@ format: install ## Put the code into the common format
 
 bench: install ## Measure speed and print a table
 	$(BIN)/python -m bench
+
+bench-peers: install ## Measure Runlane beside Restate, taskiq, Celery, DBOS, procrastinate and Prefect
+	scripts/install_redis.sh
+	$(BIN)/python -m bench.peers
 
 clean: ## Remove what was built here, .venv too
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
