@@ -31,6 +31,7 @@ from runlane.ports import Bus, Message
 from runlane.redaction import MASK, Redactor, masked_names
 from runlane.sealing import Sealer
 from runlane.telemetry import logger
+from runlane.tracing import trace_id_of
 
 _log = logger(__name__)
 
@@ -118,7 +119,7 @@ class Acceptor:
 
     async def _keep_telling(self, queued: Message, submission: Submission) -> None:
         """It will run, but the broker had no place for the event that tells of it: store that when there is one."""
-        _log.warning("an execution is queued that no event tells of yet", execution_id=submission.execution_id)
+        _log.warning("an execution is queued that no event tells of yet", **_names(submission))
         try:
             while True:
                 with suppress(BusUnavailable):
@@ -127,7 +128,7 @@ class Acceptor:
                 await asyncio.sleep(_TELL_AGAIN_SECONDS)
         except RunlaneError as problem:
             if not isinstance(problem, StateConflict):  # a conflict: it was stored, and only its answer was lost
-                _log.error("no event tells of it", execution_id=submission.execution_id, reason=problem.message)
+                _log.error("no event tells of it", **_names(submission), reason=problem.message)
         finally:
             del self._telling[submission.execution_id]
 
@@ -282,7 +283,14 @@ class Acceptor:
         try:
             await self._bus.publish(message, timeout=PUBLISH_SECONDS / 3)
         except RunlaneError as problem:
-            _log.warning("a refused execution stays queued", execution_id=execution_id, reason=problem.message)
+            _log.warning("a refused execution stays queued", **_names(submission), reason=problem.message)
+
+
+def _names(submission: Submission) -> dict[str, str]:
+    """What log lines about it are found by."""
+    execution_id = submission.execution_id
+    trace_id = trace_id_of(submission.traceparent, execution_id)
+    return {"execution_id": execution_id, "trace_id": trace_id, "org": submission.org}
 
 
 def _shown(submission: Submission) -> Raw:

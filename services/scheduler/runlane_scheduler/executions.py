@@ -28,6 +28,7 @@ from runlane.ids import repeatable_execution_id
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message
 from runlane.telemetry import logger
+from runlane.tracing import trace_id_of
 
 from .plans import Plan
 
@@ -95,7 +96,7 @@ class Executions:
             await self._bus.publish(self._queued(plan, execution_id, now, queued))
         except StateConflict:
             # Another scheduler was here; it may have died before its request was stored.
-            _log.debug("already queued", execution_id=execution_id)
+            _log.debug("already queued", execution_id=execution_id, trace_id=trace_id_of(None, execution_id))
         if terms is None:
             lane = await self._lanes.choose(plan.org, plan.manifest.priority or "normal", later)
             await self._bus.publish(_message(request, lane, later))
