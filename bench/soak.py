@@ -2,11 +2,14 @@
 
 Memory (PSS: a page that processes share is counted once) and descriptors of every process, each few seconds. Compared
 are the means of the first and of the last tenth of what follows the warm-up. Exits 1 where one grew by more than 5 %.
+nats-server keeps an index of every event that is kept: `--keep MINUTES` lets as many go as come, so that what it needs
+beyond that can be seen.
 """
 
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -63,12 +66,12 @@ class Row(Struct, frozen=True):
 Samples = dict[int, list[Sample]]
 
 
-async def soak(engine: Engine, minutes: float) -> tuple[float, Samples]:
-    """The rate of half load, and every process's samples."""
+async def soak(engine: Engine, minutes: float, rate: float | None) -> tuple[float, Samples]:
+    """The rate of calls, half of what the engine can take where none is given, and every process's samples."""
     key = engine.credentials()["org_key"]
     await drive(engine.port, post("/workflows/noop_sync", key), _CALLERS, _CALIBRATION // 4, 200)
     seconds, _ = await drive(engine.port, post("/workflows/noop_sync", key), _CALLERS, _CALIBRATION, 200)
-    rate = _CALIBRATION / seconds / 2
+    rate = rate or _CALIBRATION / seconds / 2
     ends = time.perf_counter() + minutes * 60
     callers = [asyncio.create_task(_call(engine.port, key, rate / _CALLERS, ends)) for _ in range(_CALLERS)]
     samples = await _watch(engine, ends)
@@ -145,13 +148,17 @@ def _names(engine: Engine) -> dict[int, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
+    parser.add_argument("--rate", type=float, help="calls per second; else half of what the engine can take here")
+    parser.add_argument("--keep", type=float, metavar="MINUTES", help="how long events are kept; else 7 days")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
+    if options.keep is not None:
+        os.environ["RUNLANE_EVENT_RETENTION_DAYS"] = str(options.keep / 1440)
     with tempfile.TemporaryDirectory(prefix="runlane-bench-") as directory:
         engine = Engine(Path(directory) / "data", WORKFLOWS)
         engine.start()
         try:
-            rate, samples = uvloop.run(soak(engine, options.minutes))
+            rate, samples = uvloop.run(soak(engine, options.minutes, options.rate))
             found = list(rows(samples, options.minutes, _names(engine)))
         finally:
             engine.stop()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.sql.store import open_record_store
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
@@ -124,6 +125,22 @@ async def test_of_two_recorders_one_records_and_the_other_goes_on_where_it_ended
         for room, work in running.items():
             await room.drain()
             await end_task(work)
+
+
+async def test_when_the_recorder_that_gets_the_events_falls_silent_another_gets_them(
+    bus: NatsBus, settings: Settings
+) -> None:
+    async with open_bus(settings, "other", shape=False) as other:
+        got: dict[NatsBus, list[Delivery]] = {bus: [], other: []}
+        for reader, there in got.items():
+            # With five it has no room left and asks for nothing more, like one that was lost with its machine.
+            await reader.consume(subjects.EVENTS, subjects.RECORDER, there.append, lambda it=there: 5 - len(it))
+        await eventually(lambda: _both_ask(bus))
+        await publish(bus, many(5))
+        await eventually(lambda: 5 in map(len, got.values()))
+        assert sorted(map(len, got.values())) == [0, 5], "one gets everything"
+        await publish(bus, many(5, first=6))
+        await eventually(lambda: list(map(len, got.values())) == [5, 5])
 
 
 async def _both_ask(bus: NatsBus) -> bool:

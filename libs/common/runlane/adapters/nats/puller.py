@@ -19,12 +19,13 @@ from runlane.telemetry import logger
 
 _log = logger(__name__)
 
+_SECOND = 1_000_000_000
 _EXPIRES_SECONDS = 30
 _HEARTBEAT_SECONDS = 2
 _SILENCE_SECONDS = 2 * _HEARTBEAT_SECONDS + 0.5
 #: A consumer with a group gives everything to one who pulls, and to another when that one has not asked for a while
-#: (`topology.HANDOVER_SECONDS`): so it asks more often.
-_GROUP_EXPIRES_SECONDS = 5
+#: (`topology.HANDOVER_SECONDS`): so it asks more often, three times within that.
+_GROUP_EXPIRES_SECONDS = 1
 
 #: Makes sure that the consumer exists and returns its name; called at the start and whenever it seems to be gone.
 Ensure = Callable[[], Awaitable[str]]
@@ -116,14 +117,15 @@ class Puller:
         if wanted <= 0 or wanted < self._asked:
             return
         self._asked += wanted
+        expires = _EXPIRES_SECONDS if self._group is None else _GROUP_EXPIRES_SECONDS
         request: dict[str, int | str] = {
             "batch": wanted,
-            "expires": _EXPIRES_SECONDS * 1_000_000_000,
-            "idle_heartbeat": _HEARTBEAT_SECONDS * 1_000_000_000,
+            "expires": expires * _SECOND,
+            # The server takes no pause that is longer than half of the request.
+            "idle_heartbeat": min(_HEARTBEAT_SECONDS * _SECOND, expires * _SECOND // 2),
         }
         if self._group is not None:
-            request |= {"group": self._group, "expires": _GROUP_EXPIRES_SECONDS * 1_000_000_000}
-            request |= {"id": self._pin} if self._pin else {}
+            request |= {"group": self._group} | ({"id": self._pin} if self._pin else {})
         self._connection.post(
             f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}", msgspec.json.encode(request), self._inbox
         )

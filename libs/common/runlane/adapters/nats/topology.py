@@ -19,8 +19,9 @@ _DAY = 86_400 * _SECOND
 # A repetition of a publish comes within seconds; a longer window would only cost memory.
 _DUPLICATE_WINDOW = 120 * _SECOND
 
-#: After this silence of the recorder that gets the events, another gets them.
-HANDOVER_SECONDS = 10.0
+#: After this silence of the recorder that gets the events, another gets them. That may come too early and costs no
+#: more than work done twice: what is recorded goes by the events' sequences, not by who holds the consumer.
+HANDOVER_SECONDS = 3.5
 
 #: How long an executor may be silent about a message before another takes it over; it speaks every 1.5 s.
 LEASE_SECONDS = 5.0
