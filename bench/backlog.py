@@ -80,7 +80,7 @@ async def _drain(bus: NatsBus, data: Path, url: str, events: int, count: int) ->
             it.terminate()
         for it in recorders:
             it.wait(20)
-    records = Records(data / "records.db")
+    records = Records(data)
     missing = events // _EVENTS_EACH - len(records.succeeded("hello"))
     records.close()
     again = info["delivered"]["consumer_seq"] - events

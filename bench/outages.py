@@ -13,6 +13,7 @@ from bench.records import Records
 from bench.rows import NOT_DONE, Row, load_average
 from bench.traffic import Traffic
 from tests.support.engine import Engine
+from tests.support.postgresql import PostgresqlServer
 
 _RATE = 200.0
 _GOAL_SECONDS = 60.0
@@ -66,13 +67,27 @@ OUTAGES: dict[str, Outage] = {
 }
 
 
-async def outage(engine: Engine, name: str, seconds: float) -> list[Row]:
+def database_away(server: PostgresqlServer) -> Outage:
+    """PostgreSQL is killed, as by a crash, and started again."""
+
+    @asynccontextmanager
+    async def away(_: Engine) -> AsyncIterator[None]:
+        server.kill()
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(server.start)
+
+    return away
+
+
+async def outage(engine: Engine, name: str, away: Outage, seconds: float) -> list[Row]:
     """200 executions per second before, during and after; how long is the way back, and is anything lost?"""
-    records = Records(engine.data / "records.db")
+    records = Records(engine.data)
     async with Traffic(engine, _WORKFLOW, _RATE) as traffic:
         await asyncio.sleep(5)
         began = time.monotonic()
-        async with OUTAGES[name](engine):
+        async with away(engine):
             await asyncio.sleep(seconds)
         over = time.monotonic()
         accepted = await _accepted(traffic, over) - over

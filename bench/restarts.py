@@ -149,7 +149,7 @@ class Restarts:
 
 async def services_killed(engine: Engine, rounds: int, wanted: set[str]) -> list[Row]:
     """Rounds of a minute; of scheduler and nats-server one each, by turns, if both are wanted."""
-    records = Records(engine.data / "records.db")
+    records = Records(engine.data)
     async with Traffic(engine, "noop_sync", _RATE) as traffic:
         restarts = Restarts(engine, records, traffic)
         first = (time.time() // 60 + 1) * 60

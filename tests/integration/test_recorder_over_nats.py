@@ -143,6 +143,32 @@ async def test_when_the_recorder_that_gets_the_events_falls_silent_another_gets_
         await eventually(lambda: list(map(len, got.values())) == [5, 5])
 
 
+async def test_who_was_silent_for_a_while_takes_the_events_from_nobody(bus: NatsBus, settings: Settings) -> None:
+    """He used to: and the other took them back, each second, and both recorded what the other had."""
+    async with open_bus(settings, "other", shape=False) as other:
+        got: dict[NatsBus, list[Delivery]] = {bus: [], other: []}
+        room = {bus: 5, other: 5}
+        readers = {
+            reader: await reader.consume(
+                subjects.EVENTS, subjects.RECORDER, there.append, lambda it=reader: room[it] - len(got[it])
+            )
+            for reader, there in got.items()
+        }
+        await eventually(lambda: _both_ask(bus))
+        await publish(bus, many(6))
+        await eventually(lambda: sorted(map(len, got.values())) == [1, 5])
+        was, now = sorted(got, key=lambda it: -len(got[it]))
+        room[was] = room[now] = 1000
+        for reader in readers.values():
+            reader.pull()
+        await eventually(lambda: _both_ask(bus))
+        for first in range(7, 87, 10):
+            await publish(bus, many(10, first=first))
+            await eventually(lambda upto=first + 9: sum(map(len, got.values())) == upto)
+            await eventually(lambda: _both_ask(bus))
+        assert (len(got[was]), len(got[now])) == (5, 81)
+
+
 async def _both_ask(bus: NatsBus) -> bool:
     info = await bus.api(f"CONSUMER.INFO.{subjects.EVENTS}.{subjects.RECORDER}", None)
     return bool(info["num_waiting"] == 2)

@@ -16,6 +16,7 @@ from runlane.contracts.messages import (
     STATE_TAILS,
     ApprovalExpired,
     Caller,
+    Failed,
     Failure,
     Queued,
     QueuedData,
@@ -163,6 +164,37 @@ async def test_what_was_never_put_up_for_approval_does_not_run(intake: Intake, l
 
     await eventually(expired, within=20)
     assert not notes(tmp_path / "notes")
+
+
+@pytest.mark.parametrize("begun", [False, True])
+async def test_what_no_event_tells_of_any_more_is_ended(lost: Lost, bus: NatsBus, begun: bool) -> None:
+    """It used to be left alone for ever, as nothing could tell how it stood."""
+    request = await lost.queued("echo", {})
+    if begun:
+        await lost.state(request, started(request, "REQUESTS:99999"))
+    await lost.record()
+    await bus.api(f"STREAM.PURGE.{subjects.EVENTS}", None)
+    await asyncio.gather(*(lost.sweeper().sweep() for _ in range(3)))
+    [event] = await lost.caller.events(request)
+    assert isinstance(event, Failed)
+    assert event.data.failure.error == "HistoryExpired"
+    await lost.record()
+    record = await lost.store.get("acme", request.execution_id)
+    assert record is not None
+    assert record.status == "Failed"
+    assert await lost.sweeper().sweep() == 0
+
+
+async def test_a_start_that_outlives_its_event_is_left_alone(lost: Lost, bus: NatsBus) -> None:
+    request = await lost.queued("echo", {}, run_at=long_ago())
+    later = datetime.now(UTC) + timedelta(hours=1)
+    due, id_ = subjects.due("0", "acme", "echo"), request.execution_id
+    subject = subjects.delayed(id_)
+    await bus.publish(Message(subject=subject, payload=encode(request), id=id_, deliver_at=later, deliver_to=due))
+    await lost.record()
+    await bus.api(f"STREAM.PURGE.{subjects.EVENTS}", None)
+    assert await lost.sweeper().sweep() == 0
+    assert await lost.caller.events(request) == []
 
 
 async def test_many_sweepers_start_it_once(intake: Intake, lost: Lost, tmp_path: Path) -> None:

@@ -15,6 +15,11 @@ from runlane.sealing import KeyFile, Sealer, parse_master_keys
 _PREFIX = "RUNLANE_"
 Rate = Annotated[float, Meta(ge=0, le=1e6)]
 Burst = Annotated[int, Meta(ge=1, le=1_000_000)]
+#: For so long the broker knows a message that it is sent again. A repetition of a publish comes within seconds; longer
+#: would only cost memory.
+DUPLICATE_SECONDS = 120
+#: It must not forget the message before that, and counts nanoseconds in 64 bits.
+Retention = Annotated[float, Meta(ge=DUPLICATE_SECONDS / 86_400, le=36_500)]
 #: These may be in a file that `RUNLANE_…_FILE` names, as container engines hand over secrets.
 _FROM_FILES = ("nats_password", "database_url", "redis_url")
 
@@ -69,7 +74,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     drain_delay: float = 1.0
 
     stream_replicas: int = 1
-    event_retention_days: float = 7
+    event_retention_days: Retention = 7
     record_retention_days: float = 90
     audit_retention_days: float = 400
     queue_max_bytes: int = 4 * 1024**3

@@ -17,7 +17,9 @@ UNRECORDABLE = Counter(
 )
 PRUNED = Counter("runlane_recorder_pruned", "Executions, ticks and audit entries deleted because they were too old")
 SWEPT = Counter(
-    "runlane_recorder_executions_swept", "Executions nobody looked after that were put on the queue again", ["state"]
+    "runlane_recorder_executions_swept",
+    "Executions nobody looked after that were put on the queue again or ended",
+    ["state"],
 )
 STUCK = Gauge("runlane_recorder_executions_overdue", "Unfinished executions that should have moved on a while ago")
 QUEUED = Gauge("runlane_queue_messages", "Requests that wait for an executor", ["lane"])

@@ -1,7 +1,8 @@
 """Finds executions that nobody looks after and puts them on the queue again. Run by every recorder beside its work.
 
 It never decides how an execution stands: the state line does. A request for one that is looked after after all is
-refused there, so any number of sweepers may sweep the same one, and a wrong guess costs a message.
+refused there, so any number of sweepers may sweep the same one, and a wrong guess costs a message. What no event tells
+of any more cannot go on and is ended, by the same compare-and-set as any other end.
 """
 
 import asyncio
@@ -14,9 +15,13 @@ from msgspec import Struct
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.messages import (
+    STATE_TAILS,
     AnyEvent,
     Approved,
     Declined,
+    Failed,
+    FailedData,
+    Failure,
     PendingApproval,
     Queued,
     Request,
@@ -29,7 +34,7 @@ from runlane.contracts.messages import (
     encode,
 )
 from runlane.contracts.records import ExecutionQuery, Record, Status, Summary
-from runlane.errors import BusUnavailable, StoreUnavailable
+from runlane.errors import BusUnavailable, HistoryExpired, StateConflict, StoreUnavailable
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, RecordStore, Stored
 from runlane.redaction import masked_names
@@ -111,10 +116,42 @@ class Sweeper:
             return False
         record = await self._store.get(org, execution_id)
         queued_event = await self._bus.last(subjects.EVENTS, subjects.event(org, workflow, execution_id, "queued"))
-        if record is None or record.finished or (state is None and queued_event is None):
+        if record is None or record.finished:
+            return False
+        if stored is None and queued_event is None:
+            await self._end(record)
             return False
         await self._put_back(record, stored, state, wake=_needs_approval(queued_event))
         return True
+
+    async def _end(self, record: Record) -> None:
+        """No event tells of it any more, nobody runs it and no message asks for it: its steps would run again, and
+        nobody knows whether it was approved. It ends."""
+        error, now = HistoryExpired(), self._clock.now()
+        event = Failed(
+            id=f"{record.execution_id}:outlived",
+            source="/runlane/recorder",
+            subject=record.execution_id,
+            time=now,
+            organization=record.org,
+            workflow=record.workflow,
+            attempt=record.attempt,
+            data=FailedData(failure=Failure(error.code, error.message), duration_ms=_duration_ms(record, now)),
+        )
+        line = (record.org, record.workflow, record.execution_id)
+        message = Message(
+            subject=subjects.event(*line, STATE_TAILS[Failed]),
+            payload=encode(event),
+            id=event.id,
+            expect_last=0,
+            expect_on=subjects.state_line(*line),
+        )
+        try:
+            await self._bus.publish(message)
+        except StateConflict:
+            return  # somebody looks after it after all
+        SWEPT.labels("outlived").inc()
+        _log.warning("ended an execution that outlived its events", execution_id=record.execution_id, org=record.org)
 
     async def _is_leased(self, execution_id: str, request: str) -> bool:
         """Whether the message is there still whose lease the run holds: then the broker sees to it that it goes on.
@@ -175,6 +212,10 @@ class Sweeper:
             workflow=record.workflow,
             state=what,
         )
+
+
+def _duration_ms(record: Record, now: datetime) -> int:
+    return 0 if record.started_at is None else max(0, int((now - record.started_at).total_seconds() * 1000))
 
 
 def _is_due(summary: Summary, before: datetime) -> bool:

@@ -16,6 +16,7 @@ from runlane.contracts.messages import (
     Approved,
     Cancelled,
     Declined,
+    Failed,
     PendingApproval,
     Rejected,
 )
@@ -156,6 +157,7 @@ def _recorder() -> Grant:
             f"$JS.API.STREAM.MSG.DELETE.{subjects.REQUESTS}",
             f"$JS.API.STREAM.MSG.DELETE.{subjects.DELAYED}",
             *subjects.REQUEST_SUBJECTS,
+            *_states(Failed),
             "runlane.delayed.>",
             "runlane.dead.>",
         ],

@@ -180,7 +180,9 @@ class Puller:
         if status == "408" or "Batch Completed" in headers.get("Description", ""):
             self.pull()
         elif status == "423":
-            self._renew.set()  # another was given our place: wait for it as everybody does
+            # Another was given our place: wait for it as everybody does, and take it from nobody.
+            self._pin = ""
+            self._renew.set()
         elif status in ("409", "503"):
             _log.warning("pull ended", stream=self._stream, status=status, reason=headers.get("Description"))
             self._renew.set()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
-from runlane.settings import Settings
+from runlane.settings import DUPLICATE_SECONDS, Settings
 from runlane.telemetry import logger
 
 if TYPE_CHECKING:
@@ -16,8 +16,7 @@ _log = logger(__name__)
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 
-# A repetition of a publish comes within seconds; a longer window would only cost memory.
-_DUPLICATE_WINDOW = 120 * _SECOND
+_DUPLICATE_WINDOW = DUPLICATE_SECONDS * _SECOND
 
 #: After this silence of the recorder that gets the events, another gets them. That may come too early and costs no
 #: more than work done twice: what is recorded goes by the events' sequences, not by who holds the consumer.
