@@ -2,12 +2,18 @@
 gives each service its own user."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import nats
 import pytest
+from msgspec.structs import replace
 from nats.aio.client import Client
 
+from runlane.adapters.nats.connection import open_bus
+from runlane.adapters.nats.topology import HANDOVER_SECONDS, consumer_config
+from runlane.contracts import subjects
 from runlane.contracts.grants import OPERATOR, SERVICES, grant
+from runlane.settings import Settings
 from runlane_cli.natsserver import NatsServer, free_port
 from tests.support.eventually import eventually
 from tests.support.nats import NatsServer as Process
@@ -136,3 +142,24 @@ async def test_a_service_does_not_pass_for_another(server: NatsServer) -> None:
         return False
 
     assert await eventually(refused)
+
+
+async def test_a_service_starts_though_another_version_made_a_consumer_that_is_not_its_own(
+    server: NatsServer, tmp_path: Path
+) -> None:
+    """It used to end for want of the right to change it: after an upgrade whoever was restarted first was away."""
+    settings = Settings(
+        nats_url=server.url, data_dir=tmp_path, nats_user=OPERATOR, nats_password=server.password_of(OPERATOR)
+    )
+    settings = replace(settings, queue_max_bytes=256 * 1024**2)
+    async with open_bus(settings, "operator") as bus:
+        older = consumer_config(subjects.EVENTS, subjects.RECORDER) | {"priority_timeout": 77_000_000_000}
+        create = f"CONSUMER.CREATE.{subjects.EVENTS}.{subjects.RECORDER}"
+        await bus.api(create, {"stream_name": subjects.EVENTS, "config": older})
+        theirs = replace(settings, nats_user="gateway", nats_password=server.password_of("gateway"))
+        async with open_bus(theirs, "gateway") as gateway:
+            assert gateway.connected
+        theirs = replace(settings, nats_user="recorder", nats_password=server.password_of("recorder"))
+        async with open_bus(theirs, "recorder"):
+            info = await bus.api(f"CONSUMER.INFO.{subjects.EVENTS}.{subjects.RECORDER}", None)
+        assert info["config"]["priority_timeout"] == HANDOVER_SECONDS * 1_000_000_000

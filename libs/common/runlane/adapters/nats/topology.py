@@ -162,7 +162,13 @@ async def ensure_consumer(bus: "NatsBus", stream: str, consumer: str) -> None:
         return
     filtered = config.get("filter_subject")
     tail = f"{stream}.{consumer}.{filtered}" if filtered else f"{stream}.{consumer}"
-    await bus.api(f"CONSUMER.CREATE.{tail}", {"stream_name": stream, "config": config})
+    try:
+        await bus.api(f"CONSUMER.CREATE.{tail}", {"stream_name": stream, "config": config})
+    except BusUnavailable as problem:
+        if there is None:
+            raise
+        # Another service's, and made by another version of it: this one can work all the same.
+        _log.error("a consumer stays as it is", stream=stream, consumer=consumer, reason=problem.message)
 
 
 async def _config_of(bus: "NatsBus", question: str) -> dict[str, Any] | None:
