@@ -170,6 +170,13 @@ MUTATIONS = [
         _TICKS,
     ),
     Mutation(
+        "what came too late to be started is not explained",
+        f"{_SCHEDULER}/ticker.py",
+        "            await self._executions.withdraw(plan, record.scheduled_for, reason)\n",
+        "",
+        _TICKS,
+    ),
+    Mutation(
         "the second of two like hours fires again",
         "libs/common/runlane/cron.py",
         "            if tick > after:\n                yield tick",
@@ -217,7 +224,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def main() -> int:
     words = sys.argv[1:]
-    chosen = [it for it in MUTATIONS if all(word in it.name for word in words)]
+    chosen = [it for it in MUTATIONS if not words or any(word in it.name for word in words)]
     survived = 0
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for mutation, found in zip(chosen, pool.map(caught, chosen), strict=True):

@@ -3,11 +3,13 @@
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import cast
 
 import pytest
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
+from runlane.contracts.messages import Cancelled, Queued, decode_event
 from runlane.errors import BusUnavailable, StorageFull
 from runlane.ports import Message
 from tests.support.eventually import eventually
@@ -87,7 +89,9 @@ async def test_a_restarted_scheduler_carries_out_what_was_decided_before() -> No
     assert [tick.outcome for tick in bus_of(world).ticks()] == ["fired"]
 
 
-async def test_a_decision_found_too_late_for_its_policy_is_not_carried_out() -> None:
+async def test_a_decision_found_too_late_for_its_policy_is_not_carried_out_but_explained() -> None:
+    """The tick was recorded as fired; it used to have no execution at all, and a scheduler that stood still started it
+    after all."""
     world = await world_of(ORGS[0], misfire_policy="skip")
     await world.open()
     bus_of(world).before_publish = _refuse("runlane.event")
@@ -96,6 +100,10 @@ async def test_a_decision_found_too_late_for_its_policy_is_not_carried_out() -> 
     await world.restart()
     await world.at("2026-03-02T09:45")
     assert bus_of(world).requests() == []
+    [tick] = bus_of(world).ticks()
+    told = [decode_event(it.payload) for it in bus_of(world).published if f".{tick.execution_id}." in it.subject]
+    assert [type(event) for event in told] == [Queued, Cancelled]
+    assert "too late" in str(cast(Cancelled, told[1]).data.reason)
     await world.at("2026-03-02T10:00")
     assert len(bus_of(world).requests()) == 1
 

@@ -84,24 +84,32 @@ class Executions:
         trigger = Trigger("schedule", iso(scheduled_for))
         request = _request(plan, execution_id, trigger, now)
         terms = terms_of(plan.manifest, plan.rule, now)
-        queued = QueuedData(
-            trigger=trigger,
-            caller=_CALLER,
-            input=_NO_INPUT,
-            run_at=later,
-            tags=list(plan.manifest.tags),
-            needs_approval=terms is not None,
-        )
-        try:
-            await self._bus.publish(self._queued(plan, execution_id, now, queued))
-        except StateConflict:
-            # Another scheduler was here; it may have died before its request was stored.
-            _log.debug("already queued", execution_id=execution_id, trace_id=trace_id_of(None, execution_id))
+        await self._tell(plan, execution_id, now, _told(plan, trigger, later, needs_approval=terms is not None))
         if terms is None:
             lane = await self._lanes.choose(plan.org, plan.manifest.priority or "normal", later)
             await self._bus.publish(_message(request, lane, later))
         else:
             await self._put_up(request, terms, now, later)
+
+    async def withdraw(self, plan: Plan, scheduled_for: datetime, reason: str) -> None:
+        """Have the tick's execution be there, and cancelled before it started; one that runs after all is left alone.
+
+        Raises `BusUnavailable`; then it must be done again.
+        """
+        execution_id, now = execution_of(plan, scheduled_for), self._clock.now()
+        trigger = Trigger("schedule", iso(scheduled_for))
+        await self._tell(plan, execution_id, now, _told(plan, trigger, None, needs_approval=False))
+        try:
+            await self._bus.publish(self._cancelled(plan, execution_id, Standing("queued"), reason))
+        except StateConflict:
+            _log.debug("it runs after all", execution_id=execution_id)
+
+    async def _tell(self, plan: Plan, execution_id: str, now: datetime, data: QueuedData) -> None:
+        try:
+            await self._bus.publish(self._queued(plan, execution_id, now, data))
+        except StateConflict:
+            # Another scheduler was here; it may have died before its request was stored.
+            _log.debug("already queued", execution_id=execution_id, trace_id=trace_id_of(None, execution_id))
 
     async def _put_up(self, request: Request, terms: ApprovalTerms, now: datetime, later: datetime | None) -> None:
         """Have it wait for its approval, unless it does so already."""
@@ -169,6 +177,17 @@ class Executions:
             expect_last=standing.sequence,
             expect_on=subjects.state_line(plan.org, plan.workflow, execution_id),
         )
+
+
+def _told(plan: Plan, trigger: Trigger, run_at: datetime | None, *, needs_approval: bool) -> QueuedData:
+    return QueuedData(
+        trigger=trigger,
+        caller=_CALLER,
+        input=_NO_INPUT,
+        run_at=run_at,
+        tags=list(plan.manifest.tags),
+        needs_approval=needs_approval,
+    )
 
 
 def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime) -> Request:

@@ -127,12 +127,11 @@ class Ticker:
         if standing.phase == "queued" or (standing.phase == "absent" and wanted):
             await self._carry_out(plan, record)
         elif standing.phase == "absent":
-            _log.error(
-                "a tick was to fire but its scheduler ended first; now it is too late",
-                org=plan.org,
-                workflow=plan.workflow,
-                scheduled_for=iso(record.scheduled_for),
-            )
+            # Cancelled, so that the tick is explained, and cannot be started by a scheduler that only stood still.
+            policy = plan.manifest.misfire_policy
+            reason = f"Its scheduler ended before it could start it; now it is too late (misfire_policy is {policy})"
+            await self._executions.withdraw(plan, record.scheduled_for, reason)
+            _log.error(reason, org=plan.org, workflow=plan.workflow, scheduled_for=iso(record.scheduled_for))
         line.unfinished = None
 
     async def _carry_out(self, plan: Plan, record: TickData) -> None:
