@@ -11,15 +11,16 @@ depends_on = None
 
 _STATUS = ["org", "status", "listed_at", "execution_id"]
 _CODES = {
-    "sqlite": "json_extract(CAST(failure AS TEXT), '$.error')",
-    "postgresql": "CAST(convert_from(failure, 'UTF8') AS JSON) ->> 'error'",
+    "sqlite": sa.text("json_extract(CAST(failure AS TEXT), '$.error')"),
+    "postgresql": sa.text("CAST(convert_from(failure, 'UTF8') AS JSON) ->> 'error'"),
 }
 
 
 def upgrade() -> None:
     op.add_column("executions", sa.Column("error", sa.Text))
+    failed = sa.table("executions", sa.column("failure"), sa.column("error"))
     code = _CODES[op.get_context().dialect.name]
-    op.execute(f"UPDATE executions SET error = {code} WHERE failure IS NOT NULL")
+    op.execute(sa.update(failed).where(failed.c.failure.is_not(None)).values(error=code))
     _partial("ix_executions_error", ["org", "error", "listed_at", "execution_id"], "error IS NOT NULL")
     _partial("ix_executions_open", ["listed_at", "execution_id"], "completed_at IS NULL")
     op.drop_index("ix_executions_status", "executions")
