@@ -1,7 +1,7 @@
 """Takes events from the stream in batches, folds them into the record store, acknowledges them once they are there."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -21,6 +21,8 @@ from .metrics import APPLIED, APPLY_SECONDS, BATCH_SIZE, LAG, PRUNED, UNRECORDAB
 _log = logger(__name__)
 
 _BATCH = 500
+#: So many old rows are removed at once: whatever is to be recorded meanwhile waits for that.
+_REMOVED_AT_ONCE = 200
 #: While one batch is being stored, the next ones are already on their way.
 _CAPACITY = 3 * _BATCH
 _LONGEST_RETENTION_DAYS = 36_500
@@ -30,7 +32,10 @@ _SPOILED = (msgspec.DecodeError, TypeError, ValueError, ArithmeticError)
 
 
 class Pace(Struct, frozen=True, kw_only=True):
-    """How a recorder takes its time, in seconds."""
+    """How a recorder takes its time, in seconds.
+
+    `rest`: after it has removed old rows, for so many times as long as that took the store is left to what comes in.
+    """
 
     linger: float = 0.02
     renew: float = 5.0
@@ -38,6 +43,7 @@ class Pace(Struct, frozen=True, kw_only=True):
     retry_at_most: float = 5.0
     measure: float = 5.0
     tidy: float = 3600.0
+    rest: float = 2.0
 
 
 class Chore(Protocol):
@@ -263,11 +269,19 @@ class Recorder:
         while True:
             now = self._clock.now()
             with suppress(StoreUnavailable):  # whoever applies says so, and the next round catches up
-                while gone := await self._store.prune(now - self._retention, _BATCH):
-                    PRUNED.inc(gone)
-                while gone := await self._store.prune_audit(now - self._audit_retention, _BATCH):
-                    PRUNED.inc(gone)
+                await self._remove(self._store.prune, now - self._retention)
+                await self._remove(self._store.prune_audit, now - self._audit_retention)
             await asyncio.sleep(self._pace.tidy)
+
+    async def _remove(self, prune: Callable[[datetime, int], Awaitable[int]], before: datetime) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            gone = await prune(before, _REMOVED_AT_ONCE)
+            if not gone:
+                return
+            PRUNED.inc(gone)
+            await asyncio.sleep(self._pace.rest * (loop.time() - began))
 
 
 def _span(days: float) -> timedelta:
