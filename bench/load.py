@@ -61,11 +61,11 @@ async def drive(port: int, request: bytes, callers: int, total: int, expect: int
     return time.perf_counter() - began, took
 
 
-async def until(done: Callable[[], bool], within: float) -> float:
+async def until(done: Callable[[], bool], within: float, every: float = 0.01) -> float:
     """The seconds until `done()`; raises `TimeoutError`."""
     began = time.perf_counter()
     while not done():
         if time.perf_counter() - began > within:
             raise TimeoutError("the work was not done in time")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(every)
     return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""`python -m bench.ticks [--orgs N]`: one workflow every minute for very many organisations; how late is the last?"""
+"""`python -m bench.ticks [--orgs N] [--schedules N]`: what runs every minute for very many; how late is the last?"""
 
 import argparse
 import asyncio
@@ -13,15 +13,13 @@ import uvloop
 from bench.load import until
 from tests.support.engine import Engine
 
-_WORKFLOW = '''"""A workflow that every organisation runs every minute."""
+_IMPORTS = "from runlane import Context, workflow\n"
+_WORKFLOW = """
 
-from runlane import Context, workflow
-
-
-@workflow(name="audit", description="Every minute", execution_mode="scheduled", schedule="* * * * *")
-async def audit(context: Context) -> str:
+@workflow(name="audit{n}", description="Every minute", execution_mode="scheduled", schedule="* * * * *")
+async def audit{n}(context: Context) -> str:
     return context.org_id
-'''
+"""
 
 #: Of one minute's ticks: how many, and by how many microseconds the last was late in being decided, begun and done.
 _TICKS = """
@@ -51,13 +49,14 @@ def _minute(engine: Engine, tick: int) -> tuple[int, float, float, float]:
     return count, decided, started, completed
 
 
-async def measure(engine: Engine, orgs: int) -> dict[str, float]:
+async def measure(engine: Engine, orgs: int, schedules: int) -> dict[str, float]:
     """The first whole minute after all organisations are there."""
     began = time.perf_counter()
     await found(engine, orgs)
     made = time.perf_counter() - began
     tick = (int(time.time()) // 60 + 1) * 60
-    await until(lambda: _minute(engine, tick)[0] > orgs, within=115)  # the organisation `demo` has one too
+    # The organisation `demo` has them too.
+    await until(lambda: _minute(engine, tick)[0] >= (orgs + 1) * schedules, within=240, every=0.5)
     count, decided, started, completed = _minute(engine, tick)
     return {
         "organisations_made_in_seconds": made,
@@ -71,15 +70,18 @@ async def measure(engine: Engine, orgs: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.ticks", description=__doc__)
     parser.add_argument("--orgs", type=int, default=10_000)
+    parser.add_argument("--schedules", type=int, default=1, help="for each of them")
+    parser.add_argument("--executors", type=int, default=1)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="runlane-bench-") as directory:
         workflows = Path(directory) / "workflows"
         workflows.mkdir()
-        (workflows / "audit.py").write_text(_WORKFLOW)
-        engine = Engine(Path(directory) / "data", workflows)
+        code = [_WORKFLOW.format(n=number) for number in range(options.schedules)]
+        (workflows / "audit.py").write_text("".join([_IMPORTS, *code]))
+        engine = Engine(Path(directory) / "data", workflows, "--executors", str(options.executors))
         engine.start()
         try:
-            print(json.dumps(uvloop.run(measure(engine, options.orgs)), indent=2))
+            print(json.dumps(uvloop.run(measure(engine, options.orgs, options.schedules)), indent=2))
         finally:
             engine.stop()
 
