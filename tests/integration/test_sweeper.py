@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -119,6 +119,31 @@ async def test_what_is_queued_without_a_request_runs(intake: Intake, lost: Lost)
     record = await lost.store.get("acme", request.execution_id)
     assert record is not None
     assert [step.reason for step in record.transitions] == ["swept: nobody looked after it any more (queued)"]
+
+
+class CountingBus:
+    """A bus that counts how often the last message of something was asked for."""
+
+    def __init__(self, bus: NatsBus) -> None:
+        self._bus, self.asked = bus, 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked += name == "last"
+        return getattr(self._bus, name)
+
+
+async def test_where_very_many_wait_the_broker_is_not_asked_for_each_and_the_lost_one_waits_for_its_turn(
+    lost: Lost, bus: NatsBus
+) -> None:
+    request = await lost.queued("echo", {"value": 1})
+    subject, payload = subjects.request("3", "acme", "echo"), encode(lost.caller.request("echo", {}))
+    messages = (Message(subject=subject, payload=payload, id=f"m{number}") for number in range(5_000))
+    await asyncio.gather(*(bus.publish(message, timeout=60) for message in messages))
+    counting = CountingBus(bus)
+    assert await Sweeper(cast(Any, counting), lost.store, ManualClock(datetime.now(UTC))).sweep() == 0
+    assert counting.asked == 0
+    await bus.api(f"STREAM.PURGE.{subjects.REQUESTS}", None)
+    assert await lost.sweep() == 1, request.execution_id
 
 
 async def test_what_runs_without_a_lease_is_taken_over(intake: Intake, lost: Lost) -> None:

@@ -102,6 +102,8 @@ class Sweeper:
     async def _look(self, summary: Summary, before: datetime, queued: dict[Place, frozenset[str] | None]) -> bool:
         """Whether it had to be put on the queue."""
         org, workflow, execution_id = summary.org, summary.workflow, summary.execution_id
+        if summary.status == "Queued" and await self._waiting(summary, queued) is None:
+            return False  # one among very many: asking the broker for each of a million would take it minutes
         stored = await self._bus.last(subjects.EVENTS, subjects.state_line(org, workflow, execution_id))
         try:
             state = None if stored is None else decode_event(stored.payload)
@@ -170,11 +172,15 @@ class Sweeper:
         for subject in (subjects.delayed(summary.execution_id), subjects.wake(summary.execution_id)):
             if await self._bus.last(subjects.DELAYED, subject) is not None:
                 return True
+        there = await self._waiting(summary, queued)
+        return there is None or summary.execution_id in there
+
+    async def _waiting(self, summary: Summary, queued: dict[Place, frozenset[str] | None]) -> frozenset[str] | None:
+        """`_queued` of its workflow, asked once in a round."""
         place = (summary.org, summary.workflow)
         if place not in queued:
             queued[place] = await self._queued(*place)
-        there = queued[place]
-        return there is None or summary.execution_id in there
+        return queued[place]
 
     async def _queued(self, org: str, workflow: str) -> frozenset[str] | None:
         """The executions of a workflow that messages on the queues ask for; None where there are too many to tell."""
