@@ -14,7 +14,7 @@ import string
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import Struct, field
@@ -41,7 +41,7 @@ class Credentials(Struct, frozen=True, kw_only=True):
 
 
 class EngineState(Struct, frozen=True, kw_only=True):
-    """A running engine. `services` maps names to process ids."""
+    """A running engine. `services` maps names to process ids; what follows is for `runlane doctor`."""
 
     url: str
     pid: int
@@ -49,6 +49,9 @@ class EngineState(Struct, frozen=True, kw_only=True):
     nats_user: str
     nats_password: str
     services: Mapping[str, int] = field(default_factory=dict)
+    observer_password: str = ""
+    durability: Literal["fsync", "buffered"] = "buffered"
+    queue_max_bytes: int | None = None
 
 
 def new_api_key() -> str:

@@ -19,7 +19,7 @@ from runlane.settings import Settings
 
 from .brokerwatch import keep_writing
 from .datadir import DataDirectory, EngineState, write_private
-from .natsserver import NatsServer, find_program, free_port
+from .natsserver import OBSERVER, NatsServer, find_program, free_port
 from .process import ServiceSpec
 from .supervisor import RestartPauses, Service, Tell, start_together, stop_together
 
@@ -180,6 +180,9 @@ class Engine:
                     nats_user=OPERATOR,
                     nats_password=self._nats.password_of(OPERATOR),
                     services={service.spec.name: service.pid for service in self.services if service.pid is not None},
+                    observer_password=self._nats.password_of(OBSERVER),
+                    durability=self._options.durability,
+                    queue_max_bytes=self._queue_max_bytes(),
                 )
             )
 

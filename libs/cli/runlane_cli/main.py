@@ -13,6 +13,7 @@ from .datadir import DEFAULT
 from .dead_commands import dead, drain, executors
 from .deploy_commands import deploy_secrets, migrate
 from .directory_commands import config, orgs, secrets
+from .doctor_command import doctor
 from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
@@ -51,6 +52,7 @@ app.command("deploy-secrets")(deploy_secrets)
 app.command()(backup)
 app.command()(restore)
 app.command()(verify)
+app.command()(doctor)
 
 
 def main() -> None:

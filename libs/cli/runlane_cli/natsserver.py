@@ -20,7 +20,7 @@ from .problems import CommandFailed
 _POLL_SECONDS = 0.01
 _HEALTH_SECONDS = 2.0
 #: Who may ask how the server is, and nothing else of ours.
-_OBSERVER = "observer"
+OBSERVER = "observer"
 
 
 class _State(Struct):
@@ -61,7 +61,7 @@ listen: "127.0.0.1:{self.port}"
 max_payload: 1MB
 logtime_utc: true
 authorization {{ users: {users(lambda user: json.dumps(self.password_of(user)))} }}
-accounts {{ $SYS {{ users: [ {{ user: {_OBSERVER}, password: "{self.password_of(_OBSERVER)}" }} ] }} }}
+accounts {{ $SYS {{ users: [ {{ user: {OBSERVER}, password: "{self.password_of(OBSERVER)}" }} ] }} }}
 jetstream {{
   store_dir: {_quoted(self.directory)}
   {sync}
@@ -77,26 +77,12 @@ jetstream {{
         """Why a stream takes nothing more, if the server says so; None when all is well and when it says nothing."""
         try:
             async with asyncio.timeout(_HEALTH_SECONDS):
-                health = msgspec.json.decode(await self._ask_health(), type=_Health)
+                said_of_health = await ask_system(self.port, self.password_of(OBSERVER), "HEALTHZ")
+                health = msgspec.json.decode(said_of_health, type=_Health)
         except (OSError, TimeoutError, EOFError, msgspec.DecodeError):
             return None
         said = health.data.error or ""
         return said if "write error" in said else None
-
-    async def _ask_health(self) -> bytes:
-        """One request in NATS's own protocol: a client library would have to be loaded for it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
-        try:
-            password = self.password_of(_OBSERVER)
-            login = {"user": _OBSERVER, "pass": password, "verbose": False, "pedantic": False, "lang": "py"}
-            writer.write(b"CONNECT %s\r\nSUB health 1\r\n" % msgspec.json.encode(login))
-            writer.write(b"PUB $SYS.REQ.SERVER.PING.HEALTHZ health 0\r\n\r\n")
-            while not (line := await reader.readuntil(b"\r\n")).startswith(b"MSG "):
-                if line.startswith(b"-ERR"):
-                    raise EOFError(line.decode())
-            return await reader.readexactly(int(line.split()[-1]))
-        finally:
-            writer.close()
 
     async def answers(self) -> None:
         """Return once it accepts connections; wait as long as that takes."""
@@ -114,6 +100,24 @@ jetstream {{
             return False
         finally:
             writer.close()
+
+
+async def ask_system(port: int, password: str, question: str) -> bytes:
+    """What the embedded server says of itself (`HEALTHZ`, `VARZ`), as JSON. Raises `OSError`, `EOFError`.
+
+    One request in NATS's own protocol: a client library would have to be loaded for it.
+    """
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024 * 1024)
+    try:
+        login = {"user": OBSERVER, "pass": password, "verbose": False, "pedantic": False, "lang": "py"}
+        writer.write(b"CONNECT %s\r\nSUB said 1\r\n" % msgspec.json.encode(login))
+        writer.write(b"PUB $SYS.REQ.SERVER.PING.%s said 0\r\n\r\n" % question.encode())
+        while not (line := await reader.readuntil(b"\r\n")).startswith(b"MSG "):
+            if line.startswith(b"-ERR"):
+                raise EOFError(line.decode())
+        return await reader.readexactly(int(line.split()[-1]))
+    finally:
+        writer.close()
 
 
 def find_program() -> str:

@@ -1,7 +1,10 @@
 """The streams and consumers as they should be; every service makes sure of them when it starts."""
 
 import asyncio
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
@@ -179,7 +182,55 @@ async def _config_of(bus: "NatsBus", question: str) -> dict[str, Any] | None:
 
 def _agrees(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
     """Whether everything that is wanted is so. The server leaves out what is off, and adds what it assumes."""
-    return all((there.get(name) or None) == (value or None) for name, value in wanted.items())
+    return not _differences(there, wanted)
+
+
+def _differences(there: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    return [name for name, value in wanted.items() if (there.get(name) or None) != (value or None)]
+
+
+class Condition(Struct, frozen=True, kw_only=True):
+    """How a stream, or a consumer of it (`name` then `STREAM/consumer`), is. `differs` names what is not configured as
+    it should be; `pending` is what a consumer has not had yet. `max_bytes` None: as much as the server has."""
+
+    name: str
+    exists: bool
+    differs: list[str] = []
+    messages: int = 0
+    bytes: int = 0
+    max_bytes: int | None = None
+    pending: int = 0
+    server_time: datetime | None = None
+
+
+async def inspect_topology(bus: "NatsBus", settings: Settings) -> list[Condition]:
+    """Every stream and consumer of ours as it is, streams first; changes nothing. Raises `BusUnavailable`."""
+    streams = [await _stream_condition(bus, config) for config in stream_configs(settings)]
+    return streams + [await _consumer_condition(bus, stream, consumer) for stream, consumer in _CONSUMERS]
+
+
+async def _stream_condition(bus: "NatsBus", config: dict[str, Any]) -> Condition:
+    found = await bus.ask(f"STREAM.INFO.{config['name']}")
+    if found is None:
+        return Condition(name=config["name"], exists=False)
+    limit = found["config"].get("max_bytes", -1)
+    return Condition(
+        name=config["name"],
+        exists=True,
+        differs=_differences(found["config"], config),
+        messages=found["state"]["messages"],
+        bytes=found["state"]["bytes"],
+        max_bytes=limit if limit > 0 else None,
+        server_time=datetime.fromisoformat(found["ts"]),
+    )
+
+
+async def _consumer_condition(bus: "NatsBus", stream: str, consumer: str) -> Condition:
+    found = await bus.ask(f"CONSUMER.INFO.{stream}.{consumer}")
+    if found is None:
+        return Condition(name=f"{stream}/{consumer}", exists=False)
+    differs = _differences(found["config"], consumer_config(stream, consumer))
+    return Condition(name=f"{stream}/{consumer}", exists=True, differs=differs, pending=found["num_pending"])
 
 
 async def start_afresh(bus: "NatsBus", settings: Settings) -> None:
