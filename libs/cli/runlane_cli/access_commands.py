@@ -96,12 +96,13 @@ def keys_show(gateway: "Gateway", key_id: KeyId, as_json: JsonOption = False) ->
 
 @keys.command("revoke")
 @gateway_command
-def keys_revoke(gateway: "Gateway", key_id: KeyId) -> None:
+def keys_revoke(gateway: "Gateway", key_id: KeyId, as_json: JsonOption = False) -> None:
     """Take a key back, at once and for good."""
     from .client import escaped
+    from .display import done
 
     gateway.delete(f"/keys/{escaped(key_id)}")
-    print(f"Key {key_id} is revoked.")
+    done(f"Key {key_id} is revoked.", {"deleted": key_id}, as_json=as_json)
 
 
 @gateway_command

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completing import execution_ids
 from .gateway_command import JsonOption, gateway_command
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 approvals = typer.Typer(help="What waits for an approval, and the rules for it.", no_args_is_help=True)
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", autocompletion=execution_ids)]
 ReasonOption = Annotated[str | None, typer.Option(help="Why; it is kept in the record.")]
 DigestOption = Annotated[
     str | None, typer.Option(help="The digest that was shown: with another one, nothing is decided.")
@@ -71,27 +72,30 @@ def set_rule(  # noqa: PLR0913  # each parameter is an option
     ] = None,
     days: Annotated[str, typer.Option(help="The days of the office hours.")] = "mon,tue,wed,thu,fri",
     allow_own: Annotated[bool, typer.Option("--allow-own", help="Who asked may decide himself.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Set the organisation's approval rule for a workflow."""
     from .client import escaped
+    from .display import done
 
     body: dict[str, object] = {"required": required, "approvers": approver or [], "count": count}
     body |= {"allowOwn": allow_own, "expiresSeconds": expires}
     if hours is not None:
         start, _, end = hours.partition("-")
         body["officeHours"] = {"start": start, "end": end, "days": days.split(",")}
-    gateway.put(f"/orgs/{escaped(gateway.org)}/approval-rules/{escaped(workflow)}", body)
-    print(f"The approval rule for {workflow} is set for {gateway.org}.")
+    answer = gateway.put(f"/orgs/{escaped(gateway.org)}/approval-rules/{escaped(workflow)}", body)
+    done(f"The approval rule for {workflow} is set for {gateway.org}.", answer, as_json=as_json)
 
 
 @approvals.command("delete-rule")
 @gateway_command
-def delete_rule(gateway: "Gateway", workflow: WorkflowArgument) -> None:
+def delete_rule(gateway: "Gateway", workflow: WorkflowArgument, as_json: JsonOption = False) -> None:
     """Delete a rule: the one for *, else what the workflow declares, holds again."""
     from .client import escaped
+    from .display import done
 
     gateway.delete(f"/orgs/{escaped(gateway.org)}/approval-rules/{escaped(workflow)}")
-    print(f"{gateway.org} has no approval rule for {workflow} any more.")
+    done(f"{gateway.org} has no approval rule for {workflow} any more.", {"deleted": workflow}, as_json=as_json)
 
 
 @gateway_command

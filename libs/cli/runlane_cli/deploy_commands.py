@@ -1,6 +1,7 @@
 """Commands for an engine that is spread over machines: `deploy-secrets` once, `migrate` before its services start."""
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +9,7 @@ import typer
 
 from runlane.errors import RunlaneError
 
+from .gateway_command import JsonOption
 from .problems import USAGE, CommandFailed
 
 
@@ -16,6 +18,7 @@ def migrate(
         Path | None,
         typer.Option(help="A file with an administrator's key (rl_…), entered where no key was ever entered."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring streams and record store up to date, as RUNLANE_… variables say. Safe to repeat; run it before an upgrade's
     services start, as a NATS user who may shape streams."""
@@ -28,16 +31,20 @@ def migrate(
         asyncio.run(prepare(read_settings(), key))
     except RunlaneError as problem:
         raise CommandFailed(problem.message) from None
-    print("Streams and record store are up to date.")
+    print(json.dumps({"upToDate": True}) if as_json else "Streams and record store are up to date.")
 
 
 def deploy_secrets(
     directory: Annotated[Path, typer.Argument(help="Where; what is there already is kept.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Make what a distributed engine keeps secret, a file each: keys and passwords."""
     from .deployment import make_secrets
 
     made = make_secrets(directory)
+    if as_json:
+        print(json.dumps({"made": [str(path) for path in made]}))
+        return
     for path in made:
         print(f"made {path}")
     print(f"{directory / 'admin_key'} holds the administrator's key." if made else "Everything was there already.")

@@ -22,19 +22,25 @@ def config_set(
     gateway: "Gateway",
     name: Annotated[str, typer.Argument(help="Its name.")],
     value: Annotated[str, typer.Argument(help="JSON, or a text.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Set a value: JSON where it is JSON (3, true, [1, 2]), else a text."""
     from .client import escaped
+    from .display import done
     from .parameters import coerce
 
-    gateway.put(f"/orgs/{escaped(gateway.org)}/config/{escaped(name)}", {"value": coerce(value, {}, {})})
-    print(f"{name} is set for {gateway.org}.")
+    path = f"/orgs/{escaped(gateway.org)}/config/{escaped(name)}"
+    done(f"{name} is set for {gateway.org}.", gateway.put(path, {"value": coerce(value, {}, {})}), as_json=as_json)
 
 
 @config.command("get")
 @gateway_command
-def config_get(gateway: "Gateway", name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
-    """Print a value as JSON."""
+def config_get(
+    gateway: "Gateway",
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Print a value as JSON, whether asked to or not."""
     from .display import print_json
     from .lists import config_value
 
@@ -52,12 +58,17 @@ def config_list(gateway: "Gateway", as_json: JsonOption = False) -> None:
 
 @config.command("delete")
 @gateway_command
-def config_delete(gateway: "Gateway", name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+def config_delete(
+    gateway: "Gateway",
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    as_json: JsonOption = False,
+) -> None:
     """Take a value back; what the platform has set holds again."""
     from .client import escaped
+    from .display import done
 
     gateway.delete(f"/orgs/{escaped(gateway.org)}/config/{escaped(name)}")
-    print(f"{name} is not set for {gateway.org} itself any more.")
+    done(f"{name} is not set for {gateway.org} itself any more.", {"deleted": name}, as_json=as_json)
 
 
 @config.command("import")
@@ -81,12 +92,15 @@ def secrets_set(
     value: Annotated[
         str | None, typer.Option(help="Better left out: then it is asked for, or read from stdin.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Set a secret; it is sealed before it is stored and never shown again."""
     from .client import escaped
+    from .display import done
 
-    gateway.put(f"/orgs/{escaped(gateway.org)}/secrets/{escaped(name)}", {"value": value or _ask_secret(name)})
-    print(f"The secret {name} is set for {gateway.org}.")
+    path = f"/orgs/{escaped(gateway.org)}/secrets/{escaped(name)}"
+    answer = gateway.put(path, {"value": value or _ask_secret(name)})
+    done(f"The secret {name} is set for {gateway.org}.", answer, as_json=as_json)
 
 
 @secrets.command("rotate-key")
@@ -105,12 +119,17 @@ def secrets_rotate_key(
 
 @secrets.command("delete")
 @gateway_command
-def secrets_delete(gateway: "Gateway", name: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+def secrets_delete(
+    gateway: "Gateway",
+    name: Annotated[str, typer.Argument(help="Its name.")],
+    as_json: JsonOption = False,
+) -> None:
     """Remove a secret."""
     from .client import escaped
+    from .display import done
 
     gateway.delete(f"/orgs/{escaped(gateway.org)}/secrets/{escaped(name)}")
-    print(f"The secret {name} is not set for {gateway.org} any more.")
+    done(f"The secret {name} is not set for {gateway.org} any more.", {"deleted": name}, as_json=as_json)
 
 
 @secrets.command("list")
@@ -147,16 +166,18 @@ def orgs_add(
     max_concurrent: Annotated[
         int | None, typer.Option(min=0, help="So many of its executions run at once; 0: no limit.")
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Add an organisation, or change its name, time zone, tenant, tags and limit."""
     from .client import escaped
+    from .display import done
 
     given = {"name": name, "time_zone": time_zone, "tenant_id": tenant, "tags": tag}
     body: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if max_concurrent is not None:
         body["max_concurrent"] = max_concurrent or None
-    gateway.put(f"/orgs/{escaped(organisation)}", body)
-    print(f"Organisation {organisation} is set.")
+    answer = gateway.put(f"/orgs/{escaped(organisation)}", body)
+    done(f"Organisation {organisation} is set.", answer, as_json=as_json)
 
 
 @orgs.command("delete")
@@ -165,32 +186,44 @@ def orgs_delete(
     gateway: "Gateway",
     organisation: Annotated[str, typer.Argument(metavar="ID", help="Its id.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Remove an organisation with its configuration, secrets, keys and schedules."""
     from .client import escaped
+    from .display import done
 
     if not yes:
-        typer.confirm(f"Remove {organisation} with its configuration, secrets, keys and schedules?", abort=True)
+        typer.confirm(
+            f"Remove {organisation} with its configuration, secrets, keys and schedules?", abort=True, err=True
+        )
     gateway.delete(f"/orgs/{escaped(organisation)}")
-    print(f"Organisation {organisation} is removed.")
+    done(f"Organisation {organisation} is removed.", {"deleted": organisation}, as_json=as_json)
 
 
 @orgs.command("enable")
 @gateway_command
-def orgs_enable(gateway: "Gateway", workflow: Annotated[str, typer.Argument(help="The workflow.")]) -> None:
+def orgs_enable(
+    gateway: "Gateway",
+    workflow: Annotated[str, typer.Argument(help="The workflow.")],
+    as_json: JsonOption = False,
+) -> None:
     """Let the organisation (--org) run a workflow."""
     from .lists import switch_workflow
 
-    switch_workflow(gateway, workflow, enabled=True)
+    switch_workflow(gateway, workflow, enabled=True, as_json=as_json)
 
 
 @orgs.command("disable")
 @gateway_command
-def orgs_disable(gateway: "Gateway", workflow: Annotated[str, typer.Argument(help="The workflow.")]) -> None:
+def orgs_disable(
+    gateway: "Gateway",
+    workflow: Annotated[str, typer.Argument(help="The workflow.")],
+    as_json: JsonOption = False,
+) -> None:
     """Keep the organisation (--org) from running a workflow, by calls, schedules, webhooks and forms."""
     from .lists import switch_workflow
 
-    switch_workflow(gateway, workflow, enabled=False)
+    switch_workflow(gateway, workflow, enabled=False, as_json=as_json)
 
 
 def _ask_secret(name: str) -> str:

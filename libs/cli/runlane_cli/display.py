@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -34,6 +35,14 @@ def console(*, stderr: bool = False) -> Console:
 def print_json(value: object) -> None:
     """JSON on stdout, as a program expects it."""
     print(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def done(sentence: str, answer: object, *, as_json: bool) -> None:
+    """What a command that changes something says: a sentence, or what the gateway answered."""
+    if as_json:
+        print_json(answer)
+    else:
+        print(sentence)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], nothing: str) -> None:
@@ -86,21 +95,26 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
+def progress_bar(where: Console) -> Progress:
+    """A bar below what is printed meanwhile; nothing where nobody looks, and nothing is left of it."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=where, transient=True, disable=not where.is_terminal)
+
+
 class LiveLines:
-    """Prints an execution's events as they come, to stderr; on a terminal with a line that shows how far it is."""
+    """Prints an execution's events as they come, to stderr; on a terminal with a bar that shows how far it is."""
 
     def __init__(self) -> None:
         self._console = console(stderr=True)
-        self._status = self._console.status("Queued") if self._console.is_terminal else None
+        self._bar = progress_bar(self._console)
+        self._task = self._bar.add_task("Queued", total=None)
 
     def __enter__(self) -> "LiveLines":
-        if self._status is not None:
-            self._status.start()
+        self._bar.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
+        self._bar.stop()
 
     def show(self, event: str, data: Mapping[str, Any]) -> None:
         """One event of the live tail."""
@@ -109,8 +123,11 @@ class LiveLines:
         line.append(f"{label:<10} ", style=_STYLE_OF.get(label, "blue"))
         line.append(printable(text))
         self._console.print(line, soft_wrap=True)
-        if self._status is not None and event in ("progress", "state"):
-            self._status.update(Text(f"{label} {printable(text)}"))
+        if event == "progress":
+            said = printable(str(data.get("message") or ""))
+            self._bar.update(self._task, total=100, completed=data.get("percent", 0), description=said)
+        elif event == "state":
+            self._bar.update(self._task, description=label)
 
 
 def _line(event: str, data: Mapping[str, Any]) -> tuple[str, str]:

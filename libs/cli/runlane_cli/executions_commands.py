@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .completing import execution_ids, workflow_names
 from .gateway_command import JsonOption, gateway_command
 
 if TYPE_CHECKING:
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 executions = typer.Typer(help="See and steer executions.", no_args_is_help=True)
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's id.", autocompletion=execution_ids)]
 
 
 @executions.command("list")
@@ -19,7 +20,7 @@ IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The execution's i
 def list_(
     gateway: "Gateway",
     status: Annotated[list[str] | None, typer.Option(help="Only these; may be repeated.")] = None,
-    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.")] = None,
+    workflow: Annotated[str | None, typer.Option(help="Only of this workflow.", autocompletion=workflow_names)] = None,
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many, newest first.")] = 20,
     after: Annotated[str | None, typer.Option(help="The `next` of the page before.")] = None,
     as_json: JsonOption = False,

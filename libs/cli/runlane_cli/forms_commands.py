@@ -45,24 +45,27 @@ def apply(
     gateway: "Gateway",
     file: Annotated[Path, typer.Argument(help="A form as JSON, with its id; - reads stdin.")],
     form_id: Annotated[str | None, typer.Option("--id", help="Save it under this id instead.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a form, or replace it."""
     from .client import escaped
+    from .display import done
     from .forms import read_form
 
     form_id, body = read_form(file, form_id)
     saved = gateway.put(f"/forms/{escaped(form_id)}", body)
-    print(f"Form {saved['id']} runs {saved['linkedWorkflow']}.")
+    done(f"Form {saved['id']} runs {saved['linkedWorkflow']}.", saved, as_json=as_json)
 
 
 @forms.command()
 @gateway_command
-def delete(gateway: "Gateway", form_id: IdArgument) -> None:
+def delete(gateway: "Gateway", form_id: IdArgument, as_json: JsonOption = False) -> None:
     """Delete a form of the organisation's own."""
     from .client import escaped
+    from .display import done
 
     gateway.delete(f"/forms/{escaped(form_id)}")
-    print(f"Form {form_id} is deleted.")
+    done(f"Form {form_id} is deleted.", {"deleted": form_id}, as_json=as_json)
 
 
 @forms.command()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from .completing import organisation_ids
+
 if TYPE_CHECKING:
     from .client import Gateway
 
@@ -18,7 +20,12 @@ _GROUP = "Connection"
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 _OPTIONS: dict[str, Any] = {
-    "org": Annotated[str | None, typer.Option(envvar="RUNLANE_ORG", help="The organisation.", rich_help_panel=_GROUP)],
+    "org": Annotated[
+        str | None,
+        typer.Option(
+            envvar="RUNLANE_ORG", help="The organisation.", rich_help_panel=_GROUP, autocompletion=organisation_ids
+        ),
+    ],
     "url": Annotated[str | None, typer.Option(envvar="RUNLANE_URL", help="The gateway's URL.", rich_help_panel=_GROUP)],
     "key": Annotated[str | None, typer.Option(envvar="RUNLANE_API_KEY", help="An API key.", rich_help_panel=_GROUP)],
     "data": Annotated[

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .client import Gateway, escaped
-from .display import console, duration, local_time, print_json, print_table, printable
+from .display import console, done, duration, local_time, print_json, print_table, printable
 from .problems import USAGE, CommandFailed
 
 
@@ -134,10 +134,10 @@ def import_config(gateway: Gateway, file: Path, *, as_json: bool) -> None:
     print(f"{len(answer['changed'])} value(s) set for {gateway.org}, {answer['unchanged']} as they were.")
 
 
-def switch_workflow(gateway: Gateway, workflow: str, *, enabled: bool) -> None:
+def switch_workflow(gateway: Gateway, workflow: str, *, enabled: bool, as_json: bool) -> None:
     path = f"/orgs/{escaped(gateway.org)}/workflows/{escaped(workflow)}"
-    gateway.put(path, {"enabled": enabled})
-    print(f"{gateway.org} {'may' if enabled else 'may not'} run {workflow}.")
+    answer = gateway.put(path, {"enabled": enabled})
+    done(f"{gateway.org} {'may' if enabled else 'may not'} run {workflow}.", answer, as_json=as_json)
 
 
 def print_orgs(gateway: Gateway, tag: str | None, *, as_json: bool) -> None:

@@ -1,5 +1,7 @@
 """The `runlane` command. Each command imports what it needs when it runs, so that `runlane --help` is quick."""
 
+import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -9,6 +11,7 @@ import typer
 from .access_commands import keys, whoami
 from .approvals_commands import approvals, approve, reject, send_event
 from .audit_command import audit
+from .completing import VARIABLE, prepare, workflow_names
 from .datadir import DEFAULT
 from .dead_commands import dead, drain, executors
 from .deploy_commands import deploy_secrets, migrate
@@ -17,6 +20,7 @@ from .doctor_command import doctor
 from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
+from .many_commands import cancel_many, retry_many
 from .problems import CommandFailed
 from .safety_commands import backup, restore, verify
 from .webhooks_commands import webhooks
@@ -46,6 +50,8 @@ app.command()(drain)
 app.command()(approve)
 app.command()(reject)
 executions.command("send-event")(send_event)
+executions.command("cancel-many")(cancel_many)
+executions.command("retry-many")(retry_many)
 app.add_typer(webhooks, name="webhooks")
 app.command()(migrate)
 app.command("deploy-secrets")(deploy_secrets)
@@ -58,7 +64,9 @@ app.command()(doctor)
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 the engine cannot be reached, 4 it still runs."""
     try:
-        app()
+        if VARIABLE in os.environ:
+            prepare()
+        app(prog_name="runlane")
     except CommandFailed as problem:
         print(f"runlane: {problem.message}", file=sys.stderr)
         raise SystemExit(problem.exit_code) from None
@@ -114,7 +122,7 @@ def serve(name: Annotated[str, typer.Argument(help="gateway, executor, scheduler
 @gateway_command
 def run(  # noqa: PLR0913  # each parameter is an option
     gateway: "Gateway",
-    name: Annotated[str, typer.Argument(help="The workflow.")],
+    name: Annotated[str, typer.Argument(help="The workflow.", autocompletion=workflow_names)],
     param: Annotated[list[str] | None, typer.Option(help="A parameter as name=value; may be repeated.")] = None,
     params: Annotated[str | None, typer.Option(help="All parameters as a JSON object, or @file.")] = None,
     wait: Annotated[bool, typer.Option(help="Show what it says until it has ended, or return at once.")] = True,
@@ -176,21 +184,36 @@ def schedules(gateway: "Gateway", as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def init(directory: Annotated[Path, typer.Argument(help="Where.")] = Path()) -> None:
+def init(directory: Annotated[Path, typer.Argument(help="Where.")] = Path(), as_json: JsonOption = False) -> None:
     """Make a small project: a workflow and its test."""
     from .scaffold import make_project
 
-    for path in make_project(directory):
+    made = [str(path) for path in make_project(directory)]
+    if as_json:
+        print(json.dumps({"made": made}))
+        return
+    for path in made:
         print(f"made {path}")
     prefix = "" if directory == Path() else f"cd {directory} && "
     print(f"Next: {prefix}pytest, then runlane up, then runlane run hello --param name=Ada")
 
 
 @app.command()
-def version() -> None:
+def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
+    """Print what has the shell complete commands, options, workflows, organisations and execution ids."""
+    from .completing import script
+
+    print(script(shell))
+
+
+@app.command()
+def version(as_json: JsonOption = False) -> None:
     """Print the version."""
     from importlib.metadata import version
 
+    if as_json:
+        print(json.dumps({"runlane": version("runlane"), "python": sys.version.partition(" ")[0]}))
+        return
     print(f"runlane {version('runlane')}, Python {sys.version.partition(' ')[0]}")
 
 

@@ -42,11 +42,13 @@ def show(gateway: "Gateway", workflow: NameArgument, as_json: JsonOption = False
 
 @webhooks.command()
 @gateway_command
-def url(gateway: "Gateway", workflow: NameArgument) -> None:
+def url(gateway: "Gateway", workflow: NameArgument, as_json: JsonOption = False) -> None:
     """Print the URL that a sender is given."""
+    from .display import done
     from .webhooks import path_of
 
-    print(gateway.target.url.rstrip("/") + gateway.get(path_of(gateway, workflow))["url"])
+    address = gateway.target.url.rstrip("/") + gateway.get(path_of(gateway, workflow))["url"]
+    done(address, {"url": address}, as_json=as_json)
 
 
 @webhooks.command("set")
@@ -92,12 +94,13 @@ def set_(  # noqa: PLR0913  # each parameter is an option
 
 @webhooks.command()
 @gateway_command
-def delete(gateway: "Gateway", workflow: NameArgument) -> None:
+def delete(gateway: "Gateway", workflow: NameArgument, as_json: JsonOption = False) -> None:
     """Forget the settings and secrets of a webhook."""
+    from .display import done
     from .webhooks import path_of
 
     gateway.delete(path_of(gateway, workflow))
-    print(f"The webhook of {workflow} has no settings any more.")
+    done(f"The webhook of {workflow} has no settings any more.", {"deleted": workflow}, as_json=as_json)
 
 
 @webhooks.command()
