@@ -64,6 +64,7 @@ COMMANDS = [
     "schedules",
     "executors",
     "run hello --param name=Ada",
+    "batch hello batch.ndjson",
     "executions list",
     "executions show {id}",
     "executions tail {id}",
@@ -155,6 +156,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     (directory / "workflows").mkdir()
     (directory / "workflows" / "jobs.py").write_text(WORKFLOWS)
     (directory / "config.json").write_text('{"domain": "acme.example"}')
+    (directory / "batch.ndjson").write_text('{"parameters": {"name": "Ada"}}\n{"parameters": {"name": "Grace"}}\n')
     form = {"id": "greeting", "name": "Greeting", "linkedWorkflow": "hello"}
     form["fields"] = [{"name": "name", "type": "text", "label": "Name"}]  # type: ignore[assignment]
     (directory / "form.json").write_text(json.dumps(form))
@@ -223,7 +225,7 @@ def test_each_shell_is_offered_commands_workflows_organisations_and_executions(s
     assert "executions" in offered("runlane exec")
     assert "hello" in offered("runlane run he")
     assert "demo" in offered("runlane run hello --org de")
-    known = shell.json("executions list --limit 1")["executions"][0]["executionId"]
+    known = shell.json("run hello")["executionId"]
     assert known in offered(f"runlane executions show {known[:12]}")
 
 

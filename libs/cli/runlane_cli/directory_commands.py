@@ -156,7 +156,7 @@ def orgs_list(
 
 @orgs.command("add")
 @gateway_command
-def orgs_add(
+def orgs_add(  # noqa: PLR0913  # each parameter is an option
     gateway: "Gateway",
     organisation: Annotated[str, typer.Argument(metavar="ID", help="Letters, digits, _ and -.")],
     name: Annotated[str, typer.Option(help="What people call it.")],
