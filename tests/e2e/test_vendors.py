@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from examples.vendors.connectwise import ConnectWiseStandIn
+from examples.vendors.halopsa import HaloStandIn
+from examples.vendors.msgraph import GraphStandIn
+from examples.vendors.settings import config, secrets
 from tests.support.engine import Engine
 from tests.support.eventually import eventually
 from tests.support.executions import finished, submit
-from tests.support.vendors.connectwise import ConnectWiseStandIn
-from tests.support.vendors.halopsa import HaloStandIn
-from tests.support.vendors.msgraph import GraphStandIn
-from tests.support.vendors.settings import config, secrets
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 

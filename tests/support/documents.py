@@ -11,6 +11,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "bench" / "README.md",
+    ROOT / "examples" / "README.md",
     *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "adr"),
 ]
 
@@ -33,4 +34,15 @@ def blocks(*languages: str, documents: list[Path] | None = None) -> list[Block]:
             if match["language"] in languages:
                 line = text.count("\n", 0, match.start()) + 1
                 found.append(Block(f"{document.relative_to(ROOT).as_posix()}:{line}", match["text"]))
+    return found
+
+
+def sections(document: Path) -> dict[str, list[Block]]:
+    """The blocks of shell commands below each heading of the second level."""
+    text = document.read_text(encoding="utf-8")
+    found: dict[str, list[Block]] = {}
+    for match in re.finditer(r"^## (?P<title>.*)\n(?P<body>(?:(?!^## ).*\n?)*)", text, re.M):
+        place = f"{document.relative_to(ROOT).as_posix()}: {match['title']}"
+        shells = (block for block in _BLOCK.finditer(match["body"]) if block["language"] == "sh")
+        found[match["title"]] = [Block(place, block["text"]) for block in shells]
     return found

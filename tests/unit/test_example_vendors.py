@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from examples.vendors.halopsa import HaloStandIn
+from examples.vendors.msgraph import ENTERPRISE, GraphStandIn
+from examples.vendors.settings import config, secrets
 from runlane.registry import discover
 from runlane.testing import FakeContext
-from tests.support.vendors.halopsa import HaloStandIn
-from tests.support.vendors.msgraph import ENTERPRISE, GraphStandIn
-from tests.support.vendors.settings import config, secrets
 
-EXAMPLES = Path(__file__).parents[2] / "examples" / "workflows"
+EXAMPLES = Path(__file__).parents[2] / "examples" / "jobs"
 ADA = {"email": "ada@acme.example", "first_name": "Ada", "last_name": "Lovelace"}
 
 

@@ -15,7 +15,7 @@ from runlane.integrations import BaseIntegration
 from runlane.integrations.base import fill
 from runlane.ports import Vendors
 from runlane.testing import FakeContext
-from tests.support.vendors.raw import HANG_UP, SILENCE, Vendor
+from tests.support.raw_vendor import HANG_UP, SILENCE, Vendor
 
 
 class Recorded:

@@ -25,7 +25,7 @@ from runlane.integrations.connectwise import ConnectWise
 from runlane.integrations.halopsa import HaloPSA
 from runlane.integrations.msgraph import MicrosoftGraph
 from runlane.testing import FakeContext
-from tests.support.vendors.raw import Vendor
+from tests.support.raw_vendor import Vendor
 
 
 class Guarded(BaseIntegration):

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
+from examples.vendors.msgraph import ENTERPRISE, GraphStandIn
+from examples.vendors.settings import config, secrets
+from examples.vendors.standin import Answer
 from runlane.errors import ConfigurationError, IntegrationError, ValidationError
 from runlane.integrations.msgraph import MicrosoftGraph, quoted
 from runlane.testing import FakeContext
-from tests.support.vendors.msgraph import ENTERPRISE, GraphStandIn
-from tests.support.vendors.settings import config, secrets
-from tests.support.vendors.standin import Answer
 
 
 @pytest.fixture

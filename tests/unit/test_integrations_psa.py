@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from examples.vendors.connectwise import ConnectWiseStandIn
+from examples.vendors.halopsa import HaloStandIn
+from examples.vendors.settings import Vendor, config, secrets
+from examples.vendors.standin import Answer
 from runlane.errors import ConfigurationError, IntegrationError, ValidationError
 from runlane.integrations import connectwise, halopsa
 from runlane.integrations.connectwise import ConnectWise, quoted
 from runlane.integrations.halopsa import HaloPSA
 from runlane.testing import FakeContext
-from tests.support.vendors.connectwise import ConnectWiseStandIn
-from tests.support.vendors.halopsa import HaloStandIn
-from tests.support.vendors.settings import Vendor, config, secrets
-from tests.support.vendors.standin import Answer
 
 
 def context_of(vendor: Vendor, **changed: Any) -> FakeContext:

@@ -11,7 +11,7 @@ from runlane.errors import ConfigurationError, IntegrationError
 from runlane.integrations import BaseIntegration
 from runlane.integrations.throttle import retry_after
 from runlane.testing import FakeContext
-from tests.support.vendors.raw import Answer, Vendor
+from tests.support.raw_vendor import Answer, Vendor
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

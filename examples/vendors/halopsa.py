@@ -5,7 +5,7 @@ Lists with `pageinate` come as `{"record_count", "tickets"}`; POST takes a list,
 
 from typing import Any
 
-from tests.support.vendors.standin import Answer, Asked, OAuthStandIn
+from examples.vendors.standin import Answer, Asked, OAuthStandIn
 
 #: The list's name in answers, by resource.
 LISTS = {"tickets": "tickets", "actions": "actions", "client": "clients", "users": "users", "asset": "assets"}

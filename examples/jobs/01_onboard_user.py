@@ -1,7 +1,6 @@
-"""Onboarding with Microsoft Graph and HaloPSA: `context.get_integration` gives clients that are signed in already.
+"""A new colleague: a Microsoft 365 user with a licence and a group, and a ticket in HaloPSA for what people have to do.
 
-Each organisation needs the settings of docs/guide/integrations.md. To try it without an account at either vendor,
-`python -m tests.support.vendors` serves both on this machine and prints the settings for them.
+`context.get_integration` gives clients that are signed in already; each organisation needs their settings.
 """
 
 from typing import Any

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from tests.support.vendors.connectwise import ConnectWiseStandIn
-from tests.support.vendors.halopsa import HaloStandIn
-from tests.support.vendors.msgraph import GraphStandIn
+from examples.vendors.backup import BackupStandIn
+from examples.vendors.connectwise import ConnectWiseStandIn
+from examples.vendors.halopsa import HaloStandIn
+from examples.vendors.msgraph import GraphStandIn
 
-Vendor = GraphStandIn | HaloStandIn | ConnectWiseStandIn
+Vendor = GraphStandIn | HaloStandIn | ConnectWiseStandIn | BackupStandIn
 
 
 def config(*vendors: Vendor) -> dict[str, Any]:
@@ -22,6 +23,8 @@ def config(*vendors: Vendor) -> dict[str, Any]:
             case ConnectWiseStandIn():
                 found |= {"cw_api_url": vendor.url, "cw_company_id": vendor.company, "cw_customer_id": 250}
                 found |= {"cw_public_key": vendor.public_key, "cw_client_id": vendor.client_id}
+            case BackupStandIn():
+                found["backup_api_url"] = vendor.url
     return found
 
 
@@ -36,4 +39,6 @@ def secrets(*vendors: Vendor) -> dict[str, str]:
                 found["halo_client_secret"] = vendor.client_secret
             case ConnectWiseStandIn():
                 found["cw_private_key"] = vendor.private_key
+            case BackupStandIn():
+                found["backup_api_key"] = vendor.key
     return found

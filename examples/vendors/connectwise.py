@@ -10,7 +10,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
-from tests.support.vendors.standin import Answer, Asked, StandIn
+from examples.vendors.standin import Answer, Asked, StandIn
 
 RESOURCES = ("service/tickets", "company/companies", "company/contacts", "time/entries")
 

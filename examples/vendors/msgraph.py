@@ -5,9 +5,10 @@ Users, groups, members, licences, `$batch`; pages of `page_size` with `@odata.ne
 
 import re
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
-from tests.support.vendors.standin import Answer, Asked, OAuthStandIn
+from examples.vendors.standin import Answer, Asked, OAuthStandIn
 
 ENTERPRISE = "6fd2c87f-b296-42f0-b197-1e91e994b900"
 
@@ -22,6 +23,7 @@ class GraphStandIn(OAuthStandIn):
         self.users: dict[str, dict[str, Any]] = {}
         self.groups: dict[str, dict[str, Any]] = {}
         self.members: dict[str, list[str]] = {}
+        self.devices: list[dict[str, Any]] = []
         self.skus = [{"skuId": ENTERPRISE, "skuPartNumber": "ENTERPRISEPACK", **_units(50, 43)}]
         self.throttled_urls: dict[str, int] = {}
 
@@ -79,6 +81,8 @@ class GraphStandIn(OAuthStandIn):
                 return self._user(asked, user_id, tuple(rest))
             case "GET", ("subscribedSkus",):
                 return self._page(asked, self.skus)
+            case "GET", ("devices",):
+                return self._page(asked, self.devices)
             case "GET", ("groups",):
                 return self._page(asked, list(self.groups.values()))
             case "POST", ("groups",):
@@ -97,7 +101,9 @@ class GraphStandIn(OAuthStandIn):
             said = "Another object with the same value for property userPrincipalName already exists."
             return _error(400, "Request_BadRequest", said)
         id_ = str(uuid.uuid4())
-        self.users[id_] = {"id": id_, **{name: body[name] for name in body if name != "passwordProfile"}}
+        given = {name: body[name] for name in body if name != "passwordProfile"}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.users[id_] = {"id": id_, "lastPasswordChangeDateTime": now, **given}
         return Answer(201, self.users[id_])
 
     def _user(self, asked: Asked, user_id: str, rest: tuple[str, ...]) -> Answer:

@@ -1,0 +1,34 @@
+"""`python -m examples.vendors [PORT]`: stand-ins for four vendors, and the commands that point an engine at them."""
+
+import asyncio
+import sys
+from contextlib import AsyncExitStack, suppress
+
+from examples.vendors.backup import BackupStandIn
+from examples.vendors.connectwise import ConnectWiseStandIn
+from examples.vendors.halopsa import HaloStandIn
+from examples.vendors.msgraph import GraphStandIn
+from examples.vendors.sample import fill
+from examples.vendors.settings import config, secrets
+
+
+async def main() -> None:
+    port = int(sys.argv[1]) if len(sys.argv) > 1 else 18300
+    graph, halo, connectwise, backup = GraphStandIn(), HaloStandIn(), ConnectWiseStandIn(), BackupStandIn()
+    fill(graph, halo, connectwise)
+    vendors = (graph, halo, connectwise, backup)
+    async with AsyncExitStack() as stack:
+        for number, vendor in enumerate(vendors):
+            await stack.enter_async_context(vendor.serving(port + number if port else 0))
+        print("# The vendors are there. For an engine started with RUNLANE_ALLOWED_HOSTS=127.0.0.1:")
+        for key, value in config(*vendors).items():
+            print(f"runlane config set {key} {value}")
+        for key, value in secrets(*vendors).items():
+            print(f"echo {value} | runlane secrets set {key}")
+        print("# Ctrl-C ends them.", flush=True)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(main())

@@ -1,1 +1,0 @@
-"""Stand-ins for vendors' APIs: HTTP servers that speak what the vendors document. `python -m tests.support.vendors`."""
