@@ -58,7 +58,8 @@ async def chaos_sync(context: Context, op: int, value: int = 0) -> dict[str, int
     return {"op": op, "value": value}
 
 
-@workflow(name="chaos_steps", description="Five durable steps", **_ASYNC)
+# Under a limit: a permit that leaked would leave executions waiting for ever.
+@workflow(name="chaos_steps", description="Five durable steps", max_concurrent=12, **_ASYNC)
 async def chaos_steps(context: Context, op: int, pause: float = 0.0) -> dict[str, Any]:
     run = Run(context)
     tokens = []
