@@ -62,6 +62,14 @@ class Session:
         assert ran.returncode == 0, f"{blocks[0].place}\n{text}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 
+    def python(self, block: Block) -> str:
+        """A Python program, in the place of whoever has URL and key in the environment; what it printed."""
+        environment = {**self._environment, "RUNLANE_URL": self.engine.url, "RUNLANE_API_KEY": self._environment["KEY"]}
+        command = [sys.executable, "-c", block.text]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert ran.returncode == 0, f"{block.place}\n{ran.stderr}"
+        return ran.stdout
+
     def _script(self, block: Block) -> str:
         text = "\n".join(line for line in block.text.splitlines() if not line.startswith((*ELSEWHERE, "KEY=")))
         text = text.replace("http://127.0.0.1:8080", self.engine.url).replace("curl ", "curl --fail --silent ")
@@ -115,3 +123,11 @@ def test_nothing_is_shown_that_no_test_runs() -> None:
 
     words = {line.split("=")[0].split()[0] for line in run_here}
     assert words == {"runlane", "curl", "KEY", "ID", "sleep", "kill", "echo"}
+
+
+def test_the_programs_of_the_clients_guide_run(session: Session) -> None:
+    programs = blocks("python", documents=[ROOT / "docs" / "guide" / "client.md"])
+    assert len(programs) == 4
+    said = [session.python(program) for program in programs]
+    assert "Success" in said[0]
+    assert "state" in said[1]

@@ -10,13 +10,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from runlane.client.sse import ServerEvent, read_events
 from runlane_cli import following
 from runlane_cli.client import Gateway
 from runlane_cli.connection import Target
 from runlane_cli.main import main
 from runlane_cli.natsserver import free_port
 from runlane_cli.problems import CommandFailed
-from runlane_cli.sse import ServerEvent, read_events
 
 MANIFEST = {
     "name": "hello",

@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import httpx
 
+from runlane.client.sse import ServerEvent, read_events
+
 from .connection import Target
 from .problems import FAILED, UNREACHABLE, USAGE, CommandFailed
-from .sse import ServerEvent, read_events
 
 _CONNECT_SECONDS = 5.0
 _ANSWER_SECONDS = 45.0  # a synchronous call waits up to 30
