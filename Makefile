@@ -39,7 +39,7 @@ chaos: install ## 5,000 executions of real processes under 44 faults, and whethe
 
 cluster-test: install ## The distributed mode as processes: three nats-servers, PostgreSQL, Redis, every service doubled, partitions
 	scripts/install_redis.sh
-	$(BIN)/python -m tests.chaos --nodes 3 --postgresql --executions 1500 --faults 40 --seconds 60 $(if $(SEED),--seed $(SEED))
+	$(BIN)/python -m tests.chaos --nodes 3 --postgresql --executions 2000 --faults 80 --seconds 100 $(if $(SEED),--seed $(SEED))
 
 chaos-controls: install ## With a protection switched off, the checker of chaos must find what it is there for
 	$(BIN)/python -m tests.chaos.controls

@@ -36,7 +36,7 @@ class Cluster:
         self, there: Topology, directory: Path, switches: tuple[str, ...], database_url: str | None = None
     ) -> None:
         self.there = there
-        self.directory, self._switches, self._database_url = directory, switches, database_url
+        self.directory, self._switches, self.database_url = directory, switches, database_url
         self.data = DataDirectory(directory / "disk" / "data")
         self.disk = directory / "disk"
         self.own_disk = False
@@ -62,7 +62,7 @@ class Cluster:
             nats_url=self.brokers.url,
             nats_user=OPERATOR,
             nats_password=self.brokers.password_of(OPERATOR),
-            database_url=self._database_url,
+            database_url=self.database_url,
             queue_max_bytes=DISK_BYTES // 16,
             stream_replicas=len(self.there.brokers),
         )
@@ -192,8 +192,8 @@ class Cluster:
             "DRAIN_DELAY": "0",
             "LOG_LEVEL": "info",
         }
-        if self._database_url:
-            told["DATABASE_URL"] = self._database_url
+        if self.database_url:
+            told["DATABASE_URL"] = self.database_url
         if self.redis is not None and kind in ("gateway", "executor"):
             told["REDIS_URL"] = self.redis.url
         return {f"RUNLANE_{key}": value for key, value in told.items()}

@@ -46,6 +46,8 @@ class Faults:
                 return self._kill(fault.target)
             case "stop":
                 return await self._stop(fault.target, fault.seconds)
+            case "away":
+                return await self._keep_away(fault.target, fault.seconds)
             case "cut":
                 for proxy in self._cluster.links[fault.target].proxies:
                     proxy.cut()
@@ -80,8 +82,20 @@ class Faults:
                 os.kill(pid, signal.SIGCONT)
         return bool(pids)
 
+    async def _keep_away(self, target: str, seconds: float) -> bool:
+        """As if its machine were lost: what is started in its place is killed, too."""
+        end = time.monotonic() + seconds
+        happened = False
+        while time.monotonic() < end:
+            happened |= self._kill(target)
+            await asyncio.sleep(0.1)
+        return happened
+
     async def _lock(self, seconds: float) -> bool:
         """Somebody else writes to the database and does not come to an end."""
+        if self._cluster.database_url:
+            await asyncio.to_thread(_lock_tables, self._cluster.database_url, seconds)
+            return True
         path = self._cluster.data.path / "records.db"
         if not path.exists():
             return False
@@ -116,6 +130,16 @@ class Faults:
         finally:
             filler.unlink(missing_ok=True)
         return True
+
+
+def _lock_tables(url: str, seconds: float) -> None:
+    """Of PostgreSQL: nobody else reads or writes records."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        connection.execute("LOCK TABLE executions IN ACCESS EXCLUSIVE MODE")
+        connection.execute("SELECT pg_sleep(%s)", [seconds])
+        connection.rollback()
 
 
 async def _fill_up(disk: Path, filler: Path, seconds: float) -> None:

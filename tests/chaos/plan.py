@@ -82,6 +82,8 @@ def kinds_of_faults(there: Topology) -> dict[str, tuple[tuple[str, ...], Lasting
         # Servers of a cluster have a disk each; theirs is not filled.
         found["full"] = (("disk",), lambda dice: dice.uniform(1, 4))
     else:
+        # Gone for longer than a lease and than a recorder may be silent: another has to do its work.
+        found["away"] = (there.services, lambda dice: dice.choice([2.0, 6.0, 10.0]))
         # One server and the other two see nothing of each other; clients see all of them.
         found["partition"] = (there.brokers, lambda dice: dice.choice([2.0, 6.0, 12.0]))
     return found
