@@ -132,13 +132,15 @@ async def test_a_service_is_given_what_is_its_own(visitor: Visitor, direction: s
 
 async def test_a_service_does_not_pass_for_another(server: NatsServer) -> None:
     async def refused() -> bool:
+        client = Client()
         try:
-            client = await nats.connect(
+            await client.connect(
                 server.url, user=OPERATOR, password=server.password_of("executor"), allow_reconnect=False
             )
         except nats.errors.Error:
             return True
-        await client.close()
+        finally:
+            await client.close()  # refused or not: nats-py leaves the connection open
         return False
 
     assert await eventually(refused)

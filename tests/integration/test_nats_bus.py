@@ -1,6 +1,7 @@
 """The bus over a real nats-server: what every room relies on."""
 
 import asyncio
+import socket
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -289,3 +290,17 @@ async def test_two_claims_by_one_executor_are_not_repetitions_of_each_other(
     nats_server.resume()
     with pytest.raises(StateConflict):
         await again
+
+
+async def test_a_server_that_says_nothing_is_given_up_and_hung_up_on(tmp_path: Path) -> None:
+    """nats-py left the connection open, and whoever was there when it was collected was told of it."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings = Settings(nats_url=f"nats://127.0.0.1:{silent.getsockname()[1]}", data_dir=tmp_path)
+        with pytest.raises(BusUnavailable):
+            async with open_bus(settings, "test", within=0.5):
+                pass
+        connection, _ = silent.accept()
+        with connection:
+            connection.settimeout(20)
+            while await asyncio.to_thread(connection.recv, 1000):
+                pass  # until it hangs up

@@ -136,9 +136,14 @@ async def open_bus(
         if not closing:
             _log.warning("disconnected from NATS")
 
-    await _connect(
-        client, settings, name, within, closed_cb=closed, reconnected_cb=reconnected, disconnected_cb=disconnected
-    )
+    try:
+        await _connect(
+            client, settings, name, within, closed_cb=closed, reconnected_cb=reconnected, disconnected_cb=disconnected
+        )
+    except BaseException:
+        closing = True
+        await client.close()  # nats-py leaves open what it was in the middle of
+        raise
     connection = Connection(client)
     try:
         await connection.open()
