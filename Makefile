@@ -44,7 +44,7 @@ cluster-test: install ## The distributed mode as processes: three nats-servers, 
 chaos-controls: install ## With a protection switched off, the checker of chaos must find what it is there for
 	$(BIN)/python -m tests.chaos.controls
 
-chaos-long: chaos-controls ## 100,000 executions under 1,040 faults, over twenty seeds (about an hour)
+chaos-long: chaos-controls ## 100,000 executions under 1,180 faults, over twenty seeds: SQLite, PostgreSQL, a cluster (about an hour)
 	$(BIN)/python -m tests.chaos.long $(CHAOS)
 
 check: install ## Lint, formatting, types, import contracts, security of code and dependencies, exported names

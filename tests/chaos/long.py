@@ -10,6 +10,14 @@ from typing import Any
 
 import msgspec
 
+#: What the seeds have by turns: most of them one node and SQLite.
+VARIANTS = (
+    ("--faults", "52"),
+    ("--faults", "52", "--postgresql"),
+    ("--faults", "52"),
+    ("--faults", "80", "--seconds", "150", "--nodes", "3", "--postgresql"),
+)
+
 
 class Outcome(msgspec.Struct, frozen=True):
     """What became of one seed. `summary` is empty where the run itself broke."""
@@ -38,7 +46,7 @@ def _run(seed: int, given: argparse.Namespace, more: list[str]) -> Outcome:
     summary = given.directory / f"{seed}.json"
     summary.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.chaos", "--seed", str(seed), "--summary", str(summary)]
-    command += ["--directory", str(given.directory), "--faults", "52", *more]
+    command += ["--directory", str(given.directory), *VARIANTS[seed % len(VARIANTS)], *more]
     began = time.monotonic()
     with (given.directory / f"{seed}.log").open("wb") as log:
         subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, check=False)
@@ -48,7 +56,8 @@ def _run(seed: int, given: argparse.Namespace, more: list[str]) -> Outcome:
 
 def _line(it: Outcome) -> str:
     told = ", ".join(f"{name} {count}" for name, count in it.summary.items() if isinstance(count, int))
-    return f"seed {it.seed}: {it.seconds:.0f} s; {told or 'THE RUN BROKE'}"
+    variant = " ".join(VARIANTS[it.seed % len(VARIANTS)])
+    return f"seed {it.seed} ({variant}): {it.seconds:.0f} s; {told or 'THE RUN BROKE'}"
 
 
 def _parse(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
