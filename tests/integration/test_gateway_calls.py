@@ -329,3 +329,17 @@ async def test_what_is_queued_though_its_event_found_no_place_is_told_of_later(
         return len(await bus.read(subjects.EVENTS, "runlane.event.*.*.*.queued")) == 1
 
     await eventually(told)
+
+
+async def test_after_an_event_found_no_place_no_other_request_is_queued_before_its_event(
+    client: httpx.AsyncClient, bus: NatsBus
+) -> None:
+    """What was asked for would be in no record if the gateway died before it had told of it later."""
+    config = (await bus.api(f"STREAM.INFO.{subjects.EVENTS}", None))["config"]
+    await bus.api(f"STREAM.UPDATE.{subjects.EVENTS}", {**config, "discard": "new", "max_bytes": 100})
+    for _ in range(5):
+        answer = await client.post("/workflows/slow", json={"x": "y"})
+        assert (answer.status_code, answer.json()["error"]) == (503, "StorageFull")
+    assert len(await bus.read(subjects.REQUESTS, subjects.ALL_REQUESTS)) == 1
+    await bus.api(f"STREAM.UPDATE.{subjects.EVENTS}", config)
+    assert (await client.post("/workflows/slow", json={"x": "y"})).status_code == 202

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -39,6 +39,8 @@ _log = logger(__name__)
 PUBLISH_SECONDS = 1.5
 
 _TELL_AGAIN_SECONDS = 0.5
+#: For so long after it refused an event whose request it took, the broker is not asked for both at once.
+_CAREFUL = timedelta(seconds=60)
 
 #: Below the bus's own limit: a request must not go out when the event that tells of it would be refused.
 _LARGEST_PAYLOAD = 890 * 1024
@@ -80,6 +82,7 @@ class Acceptor:
         self._source = f"/runlane/gateway/{name}"
         self.last_sequence = 0
         self.lanes = Lanes(bus)
+        self._careful_until = datetime.min.replace(tzinfo=UTC)
         self._telling: dict[str, asyncio.Task[None]] = {}
 
     def digest(self, submission: Submission) -> str:
@@ -95,8 +98,11 @@ class Acceptor:
         )
 
     async def submit(self, submission: Submission) -> None:
-        """Publish request and event together. Raises `MessageTooLarge`, `StorageFull`, `BusUnavailable`."""
-        if submission.approval is not None:
+        """Publish request and event together, one after the other where that went wrong a moment ago.
+
+        Raises `MessageTooLarge`, `StorageFull`, `BusUnavailable`.
+        """
+        if submission.approval is not None or self.clock.now() < self._careful_until:
             await self.submit_once(submission)
             return
         request, queued = self._messages(submission)
@@ -112,6 +118,8 @@ class Acceptor:
             if isinstance(stored, RunlaneError):
                 await self._withdraw(submission, stored)
         elif isinstance(stored, int):
+            # Should this gateway die before it has told, no record would say what was asked: no more of these.
+            self._careful_until = self.clock.now() + _CAREFUL
             self._telling[submission.execution_id] = asyncio.create_task(self._keep_telling(queued, submission))
         for outcome in (stored, told):
             if isinstance(outcome, BaseException):
