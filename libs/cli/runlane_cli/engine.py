@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from runlane.contracts.grants import OPERATOR
@@ -84,8 +85,10 @@ class Engine:
 
     @property
     def bus_settings(self) -> Settings:
-        """What a client of this engine's NATS needs to know."""
-        return Settings(
+        """What whoever shapes this engine's streams needs to know: all that was set, and what only the engine knows."""
+        return msgspec.structs.replace(
+            self._settings,
+            stream_replicas=1,
             data_dir=self._data.path,
             nats_url=self._nats.url,
             nats_user=OPERATOR,
