@@ -96,6 +96,16 @@ async def test_one_is_taken_while_there_is_one_and_then_it_says_when(world: Worl
     assert (await world.limiter.take("a", BUDGET)).wait == 0
 
 
+async def test_several_are_taken_all_or_none_and_more_than_there_may_be_when_it_is_full(world: World) -> None:
+    assert (await world.limiter.take("a", BUDGET, 10)).wait == 0
+    got = await world.limiter.take("a", BUDGET)
+    assert (got.left, round(got.wait / MINUTE), round(got.full_in / MINUTE)) == (0, 8, 10)
+    await world.limiter.take("b", BUDGET)
+    refused = await world.limiter.take("b", BUDGET, 3)
+    assert (refused.left, round(refused.wait / MINUTE)) == (2, 1)
+    assert (await world.limiter.take("b", BUDGET, 2)).wait == 0
+
+
 async def test_those_who_ask_at_once_get_no_more_than_there_is(world: World) -> None:
     fast = Budget(per_minute=1, burst=50)
     asked = [shared.limiter.take("a", fast) for _ in range(50) for shared in (world.here, world.there)]

@@ -11,6 +11,7 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.adapters.shared import open_shared
 from runlane.clock import SystemClock
+from runlane.contracts import subjects
 from runlane.errors import ConfigurationError
 from runlane.sealing import generate_master_key
 from runlane.settings import Settings, read_settings
@@ -95,6 +96,30 @@ async def test_gateways_that_share_a_redis_share_the_limits(
     gateways = [await open_gateway(stack, settings, bus, redis_url=redis_url, **LIMITS) for _ in range(2)]
     answers = [answer for gateway in (*gateways, *gateways) for answer in await get(gateway, "acme")]
     assert codes(answers) == [200, 200, 200, 429]
+
+
+async def test_each_line_of_a_batch_counts_as_a_call(stack: AsyncExitStack, settings: Settings, bus: NatsBus) -> None:
+    gateway = await open_gateway(stack, settings, bus, org_rate_per_minute=1.0, org_burst=5)
+    async with gateway.client("acme", Content_Type="application/x-ndjson") as client:
+        answers = [await client.post("/workflows/slow/batch", content=b"{}\n" * lines) for lines in (3, 3, 2, 1)]
+    assert codes(answers) == [202, 429, 429, 429]
+    assert answers[1].json()["details"]["limit"] == "organization"
+    assert answers[0].headers["ratelimit"].split(";")[1] == "r=2"
+    stored = await bus.counts(subjects.REQUESTS, subjects.ALL_REQUESTS)
+    assert sum(stored.values()) == 3, "of a batch that is refused nothing is done"
+
+
+async def test_a_batch_of_more_than_fit_at_once_is_let_in_when_all_are_there(
+    stack: AsyncExitStack, settings: Settings, bus: NatsBus
+) -> None:
+    gateway = await open_gateway(stack, settings, bus, caller_rate_per_minute=1.0, caller_burst=5)
+    batch = {"url": "/workflows/slow/batch", "content": b"{}\n" * 20}
+    async with gateway.client("acme", Content_Type="application/x-ndjson") as client:
+        assert codes([await client.post(**batch), await client.post(**batch)]) == [202, 429]
+    assert int((await get(gateway, "acme"))[0].headers["retry-after"]) > 14 * 60
+    async with gateway.client("globex", Content_Type="application/x-ndjson") as client:
+        await client.get("/me")
+        assert (await client.post(**batch)).status_code == 429, "not all are there"
 
 
 async def test_without_limits_nothing_is_said_of_them(stack: AsyncExitStack, settings: Settings, bus: NatsBus) -> None:

@@ -289,8 +289,8 @@ class Budget(Struct, frozen=True):
 
 
 class Allowance(Struct, frozen=True):
-    """What came of asking for one at once. `wait`: it is there in so many seconds, 0 when it was taken. `left`: how
-    many more are there at once. `full_in`: seconds until the bucket is full again."""
+    """What came of asking for some at once. `wait`: they are there in so many seconds, 0 when they were taken. `left`:
+    how many more are there at once. `full_in`: seconds until the bucket is full again."""
 
     wait: float
     left: int
@@ -300,8 +300,9 @@ class Allowance(Struct, frozen=True):
 class Limiter(Protocol):
     """Token buckets by key."""
 
-    async def take(self, key: str, budget: Budget) -> Allowance:
-        """Take one if it is there."""
+    async def take(self, key: str, budget: Budget, count: int = 1) -> Allowance:
+        """Take so many if they are there, all or none; more than the bucket holds when it is full, and then it takes
+        as much longer until there is one again."""
         ...
 
     async def reserve(self, key: str, budget: Budget, within: float, count: int = 1) -> float | None:

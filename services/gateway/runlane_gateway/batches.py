@@ -16,6 +16,7 @@ from runlane.ids import new_execution_id, repeatable_execution_id
 
 from .answers import Answer, ErrorEnvelope, answer, refusal
 from .bodies import check_depth, read_body
+from .call_rates import CallRates
 from .calls import Call, traceparent_of
 from .describe import Described
 from .parts import Parts, headers_of, organisation, principal_of
@@ -84,8 +85,8 @@ class _Batch(Struct, frozen=True):
 class BatchDoor:
     """See the module."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, parts: Parts, rates: CallRates | None) -> None:
+        self._parts, self._rates = parts, rates
 
     def routes(self, described: Described) -> APIRouter:
         router = APIRouter(tags=["workflows"])
@@ -118,6 +119,8 @@ class BatchDoor:
         lines = list(_lines(body))
         if not lines:
             raise BadRequest("There is nothing in the batch: send a line of JSON for each execution.")
+        if self._rates is not None and len(lines) > 1:
+            await self._rates.admit_more(request.scope, principal, len(lines) - 1)
         accepted, refused = await self._start_all(batch, lines)
         view = BatchView(len(accepted), len(refused), accepted, [one for one, _ in refused])
         # Where every line met the same wall, such as a full queue, the whole may be tried again.

@@ -43,9 +43,18 @@ class CallRates:
 
     async def admit(self, scope: Scope, principal: Principal) -> None:
         """Let a call in, and leave in the scope what its answer says of it. Raises `TooManyRequests`."""
+        await self._charge(scope, principal, 1)
+
+    async def admit_more(self, scope: Scope, principal: Principal, count: int) -> None:
+        """The same for a call that was let in and stands for so many more. More than a bucket holds are let in when it
+        was full before that call."""
+        await self._charge(scope, principal, count, already=1)
+
+    async def _charge(self, scope: Scope, principal: Principal, count: int, already: int = 0) -> None:
         asked: list[tuple[Policy, Allowance]] = []
         for policy, key in self._buckets(scope, principal):
-            allowance = await self._limiter.take(key, policy.budget)
+            burst = policy.budget.burst if count < policy.budget.burst else count + already
+            allowance = await self._limiter.take(key, Budget(policy.budget.per_minute, burst), count)
             asked.append((policy, allowance))
             if allowance.wait > 0:
                 break

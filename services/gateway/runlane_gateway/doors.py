@@ -63,7 +63,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ConsoleDoor().routes(),
         ExecutionDoors(parts, canceller, live).routes(described),
         WorkflowDoors(parts).routes(described),
-        BatchDoor(parts).routes(described),
+        BatchDoor(parts, gate.rates).routes(described),
         OrganisationDoors(parts).routes(described),
         ConfigurationDoors(parts).routes(described),
         EnablementDoors(parts).routes(described),

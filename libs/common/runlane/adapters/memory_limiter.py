@@ -20,8 +20,8 @@ class MemoryLimiter:
         wait = self._reserve(key, budget, within, count)
         return wait if wait <= within + _ROUNDING else None
 
-    async def take(self, key: str, budget: Budget) -> Allowance:
-        wait = self._reserve(key, budget, 0.0, 1)
+    async def take(self, key: str, budget: Budget, count: int = 1) -> Allowance:
+        wait = self._reserve(key, budget, 0.0, count)
         full_in = max(0.0, self._full_at.get(key, 0.0) - self._clock.monotonic())
         return allowance(budget, full_in, 0.0 if wait <= _ROUNDING else wait)
 

@@ -40,11 +40,11 @@ class RedisLimiter:
             return await self._local.reserve(key, budget, within, count)
         return wait if taken else None
 
-    async def take(self, key: str, budget: Budget) -> Allowance:
+    async def take(self, key: str, budget: Budget, count: int = 1) -> Allowance:
         try:
-            taken, wait, full_in = await self._ask(key, budget, 0.0, 1)
+            taken, wait, full_in = await self._ask(key, budget, 0.0, count)
         except RedisAway:
-            return await self._local.take(key, budget)
+            return await self._local.take(key, budget, count)
         return allowance(budget, full_in, 0.0 if taken else wait)
 
     async def _ask(self, key: str, budget: Budget, within: float, count: int) -> tuple[bool, float, float]:
