@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 from tests.support.documents import ROOT, Block, sections
 from tests.support.engine import Engine
 from tests.support.reader import Reader
+from tests.support.vendors import vendors
 
 JOBS = ROOT / "examples" / "jobs"
 SECTIONS = sections(ROOT / "examples" / "README.md")
@@ -20,24 +18,7 @@ NUMBERS = [f"{number:02}" for number in range(1, 11)]
 
 
 @pytest.fixture(scope="module")
-def settings() -> Iterator[str]:
-    """What the stand-ins print: a script."""
-    command = [sys.executable, "-m", "examples.vendors", "0"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as vendors:
-        assert vendors.stdout is not None
-        said = []
-        for line in vendors.stdout:
-            said.append(line)
-            if "Ctrl-C" in line:
-                break
-        yield "".join(said)
-        vendors.send_signal(signal.SIGINT)
-        vendors.stdout.read()
-        assert vendors.wait(30) == 0
-
-
-@pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory, settings: str) -> Iterator[Reader]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
     directory = tmp_path_factory.mktemp("examples")
     (directory / "examples").symlink_to(ROOT / "examples")
     os.environ["RUNLANE_ALLOWED_HOSTS"] = "127.0.0.1"
@@ -46,9 +27,10 @@ def reader(tmp_path_factory: pytest.TempPathFactory, settings: str) -> Iterator[
         engine.start()
     finally:
         del os.environ["RUNLANE_ALLOWED_HOSTS"]
-    reader = Reader(engine, directory, RUNLANE_ORG="demo")
-    reader.run(Block("what the vendors print", settings))
-    yield reader
+    with vendors() as settings:
+        reader = Reader(engine, directory, RUNLANE_ORG="demo")
+        reader.run(Block("what the vendors print", settings))
+        yield reader
     engine.stop()
 
 

@@ -46,3 +46,15 @@ def sections(document: Path) -> dict[str, list[Block]]:
         shells = (block for block in _BLOCK.finditer(match["body"]) if block["language"] == "sh")
         found[match["title"]] = [Block(place, block["text"]) for block in shells]
     return found
+
+
+def steps(document: Path) -> list[tuple[str, str, Block]]:
+    """Every block with its language and the text between it and the one before, in their order."""
+    text = document.read_text(encoding="utf-8")
+    found, end = [], 0
+    for match in _BLOCK.finditer(text):
+        line = text.count("\n", 0, match.start()) + 1
+        block = Block(f"{document.relative_to(ROOT).as_posix()}:{line}", match["text"])
+        found.append((text[end : match.start()], match["language"], block))
+        end = match.end()
+    return found

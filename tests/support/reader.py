@@ -10,6 +10,7 @@ from tests.support.documents import ROOT, Block
 from tests.support.engine import Engine
 
 _FIRST_ID = 'import json, sys; print(json.load(sys.stdin)["executions"][0]["executionId"])'
+_DELIVERY = 'import json, sys; print(json.load(sys.stdin)["deliveries"][0]["id"])'
 
 
 class Reader:
@@ -20,9 +21,12 @@ class Reader:
         self.engine, self.directory, self.left_out = engine, directory, left_out
         programs = engine.data.parent / "reader-bin"
         programs.mkdir()
+        _program(programs / "pytest", f'exec {sys.executable} -m pytest "$@"')
         _program(programs / "runlane", f'exec {sys.executable} -m runlane_cli.main "$@"')
         _program(programs / "python", f'exec {sys.executable} "$@"')
         _program(programs / "last-id", f"runlane executions list --limit 1 --json | {sys.executable} -c '{_FIRST_ID}'")
+        deliveries = "runlane webhooks deliveries process_ticket_update --outcome accepted --json"
+        _program(programs / "last-delivery", f"{deliveries} | {sys.executable} -c '{_DELIVERY}'")
         self._environment = {
             "PATH": f"{programs}:{os.environ['PATH']}",
             "HOME": str(directory),
@@ -43,13 +47,23 @@ class Reader:
             capture_output=True,
             text=True,
             check=False,
+            stdin=subprocess.DEVNULL,
             timeout=120,
         )
         assert ran.returncode == 0, f"{blocks[0].place}\n{text}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 
+    def python(self, block: Block) -> str:
+        """A Python program, in the place of whoever has URL and key in the environment; what it printed."""
+        environment = {**self._environment, "RUNLANE_URL": self.engine.url, "RUNLANE_API_KEY": self._environment["KEY"]}
+        command = [sys.executable, "-c", block.text]
+        ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert ran.returncode == 0, f"{block.place}\n{ran.stderr}"
+        return ran.stdout
+
     def _script(self, block: Block) -> str:
         text = "\n".join(line for line in block.text.splitlines() if not line.startswith((*self.left_out, "KEY=")))
+        text = text.replace(" DELIVERY", " $(last-delivery)")
         text = text.replace("http://127.0.0.1:8080", self.engine.url)
         text = re.sub(r"\bcurl (-s )?", "curl --fail --silent ", text)
         return re.sub(r"(?<!\$)\bID\b(?!=)", "$(last-id)", text)
