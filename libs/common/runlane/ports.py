@@ -9,6 +9,7 @@ from msgspec import Struct
 from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.messages import TraceEntry
+from runlane.contracts.overview import Overview, OverviewQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 
@@ -247,6 +248,15 @@ class RecordStore(Protocol):
 
     async def find(self, query: ExecutionQuery) -> ExecutionPage:
         """A page of executions, newest first, without inputs, results and traces."""
+        ...
+
+    async def count(self, query: ExecutionQuery, most: int) -> int:
+        """How many executions of named organisations match on all pages together; `most` where there are more.
+        `after` and `limit` of the query mean nothing here."""
+        ...
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        """How an organisation is doing. Looks at a bounded number of rows, however many there are."""
         ...
 
     async def ticks(self, query: TickQuery) -> TickPage:

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
 
 from runlane.contracts.audit import AuditPage, AuditQuery
+from runlane.contracts.overview import Overview, OverviewQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.errors import ConfigurationError, StoreUnavailable
@@ -70,6 +71,12 @@ class LateStore:
 
     async def find(self, query: ExecutionQuery) -> ExecutionPage:
         return await self._store().find(query)
+
+    async def count(self, query: ExecutionQuery, most: int) -> int:
+        return await self._store().count(query, most)
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        return await self._store().overview(query)
 
     async def ticks(self, query: TickQuery) -> TickPage:
         return await self._store().ticks(query)

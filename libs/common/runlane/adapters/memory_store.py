@@ -1,5 +1,6 @@
 """`ports.RecordStore` in memory: what `fold` says, with nothing in between. The oracle of the conformance tests."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TypeVar
@@ -8,6 +9,16 @@ from msgspec.structs import fields, replace
 
 from runlane.contracts.audit import AuditEntry, AuditPage, AuditQuery, audit_entry_of
 from runlane.contracts.messages import Audited, Delivered, Ticked, decode_event
+from runlane.contracts.overview import (
+    MOST_ENDED,
+    MOST_OPEN,
+    MOST_TICKS,
+    UNFINISHED,
+    Overview,
+    OverviewQuery,
+    Part,
+    percentile,
+)
 from runlane.contracts.records import (
     ExecutionPage,
     ExecutionQuery,
@@ -66,6 +77,28 @@ class MemoryRecordStore:
         found = (_summary(record) for record in self._records.values() if _asked_for(record, query))
         items, following = _page(found, _execution_place, query.after, 1, query.limit)
         return ExecutionPage(items, following)
+
+    async def count(self, query: ExecutionQuery, most: int) -> int:
+        return min(most, sum(_asked_for(record, query) for record in self._records.values()))
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        of_org = [record for record in self._records.values() if record.org == query.org]
+        ended = [(record.completed_at, record) for record in of_org if record.completed_at]
+        inside = sorted(((at, one) for at, one in ended if query.since <= at < query.until), key=lambda pair: pair[0])
+        parts: list[list[Record]] = [[] for _ in range(query.parts)]
+        for at, record in inside[-MOST_ENDED:]:
+            parts[min(query.parts - 1, (micros_of(at) - micros_of(query.since)) // query.part_micros)].append(record)
+        known = [tick for _, tick in self._ticks.values() if tick.org == query.org]
+        ticks = [tick for tick in known if query.since <= tick.scheduled_for < query.until]
+        newest = sorted(ticks, key=lambda tick: tick.scheduled_for)[-MOST_TICKS:]
+        statuses: Counter[str] = Counter(record.status for record in of_org)
+        return Overview(
+            parts=[_part(part) for part in parts],
+            whole=_part([record for part in parts for record in part]),
+            unfinished={status: min(MOST_OPEN, statuses[status]) for status in UNFINISHED},
+            ticks=dict(Counter(tick.outcome for tick in newest)),
+            complete=len(inside) < MOST_ENDED and len(ticks) < MOST_TICKS,
+        )
 
     async def ticks(self, query: TickQuery) -> TickPage:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""
@@ -134,6 +167,14 @@ class MemoryRecordStore:
         known = self._audit.get(entry.id)
         if known is None or known[0] < sequence:
             self._audit[entry.id] = sequence, entry
+
+
+def _part(records: Sequence[Record]) -> Part:
+    durations = sorted(record.duration_ms for record in records if record.duration_ms is not None)
+    part = Part(p50_ms=percentile(durations, 50), p95_ms=percentile(durations, 95))
+    for record in records:
+        part.ended[record.status] += 1
+    return part
 
 
 def _asked_for(record: Record, query: ExecutionQuery) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+from msgspec.structs import replace
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, func, literal, select, tuple_
 
 from runlane.contracts.records import FINISHED, ExecutionPage, ExecutionQuery, Summary
@@ -34,17 +35,31 @@ def find(connection: Connection, query: ExecutionQuery) -> ExecutionPage:
     return ExecutionPage(items, write_cursor(micros_of(items[-1].listed_at), items[-1].execution_id) if more else None)
 
 
+def count(connection: Connection, query: ExecutionQuery, most: int) -> int:
+    """How many executions match on all pages together, of which `most` are counted."""
+    query, found = replace(query, after=None), 0
+    for org, status in _scopes(query):
+        newest = _newest_first(select(literal(1)).select_from(executions), executions, query)
+        some = _within(newest, executions, query, org, status).order_by(None).limit(most - found).subquery()
+        found += connection.execute(select(func.count()).select_from(some)).scalar_one()
+    return found
+
+
 def _found(connection: Connection, query: ExecutionQuery, count: int) -> Sequence[Any]:
     if query.orgs is None:
         return connection.execute(_of_all(query).limit(count)).all()
-    statuses: set[str | None] = {*query.statuses} if _is_by_status(query) else {None}
-    scopes: list[Scope] = sorted(product(set(query.orgs), statuses), key=str)
+    scopes = _scopes(query)
     if len(scopes) > 1:
         return _of_several(connection, query, scopes, count)
     statement = _newest_first(select(executions), executions, query)
     for org, status in scopes:
         return connection.execute(_within(statement, executions, query, org, status).limit(count)).all()
     return []
+
+
+def _scopes(query: ExecutionQuery) -> list[Scope]:
+    statuses: set[str | None] = {*query.statuses} if _is_by_status(query) else {None}
+    return sorted(product(set(query.orgs or ()), statuses), key=str)
 
 
 def _is_by_status(query: ExecutionQuery) -> bool:

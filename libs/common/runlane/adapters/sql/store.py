@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 
 from runlane.contracts.audit import AuditPage, AuditQuery
+from runlane.contracts.overview import Overview, OverviewQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.ports import Stored
 
-from . import audit, deliveries, dialect, listing, queries, schema, writes
+from . import audit, deliveries, dialect, listing, overview, queries, schema, writes
 from .database import Database
 
 
@@ -30,6 +31,12 @@ class SqlRecordStore:
     async def find(self, query: ExecutionQuery) -> ExecutionPage:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""
         return await self._database.read(lambda connection: listing.find(connection, query))
+
+    async def count(self, query: ExecutionQuery, most: int) -> int:
+        return await self._database.read(lambda connection: listing.count(connection, query, most))
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        return await self._database.read(lambda connection: overview.summarise(connection, query))
 
     async def ticks(self, query: TickQuery) -> TickPage:
         """Raises `ValidationError` (field `after`) for a cursor that is none."""

@@ -6,7 +6,7 @@ Times are integer microseconds since 1970 UTC; bodies are JSON bytes exactly as 
 from sqlalchemy import BigInteger, Column, Float, Index, Integer, LargeBinary, MetaData, String, Table, Text, text
 
 #: The migration that leaves the tables as they are described here.
-REVISION = "0006_errors"
+REVISION = "0007_ended"
 
 metadata = MetaData()
 
@@ -58,6 +58,7 @@ executions = Table(
     _some("ix_executions_status", "org", "status", "listed_at", "execution_id", where="status <> 'Success'"),
     _some("ix_executions_error", "org", "error", "listed_at", "execution_id", where="error IS NOT NULL"),
     _some("ix_executions_open", "listed_at", "execution_id", where="completed_at IS NULL"),
+    _some("ix_executions_ended", "org", "completed_at", "status", "duration_ms", where="completed_at IS NOT NULL"),
 )
 
 payloads = Table(
