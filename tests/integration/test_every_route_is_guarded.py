@@ -197,6 +197,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("POST", "/dead-letters/{id}/discard"): Thing(
         permission=MANAGE_EXECUTIONS, path={"id": "{spoiled}"}, unknown={"id": NO_LETTER}
     ),
+    ("GET", "/overview"): Listed(permission=VIEW_EXECUTIONS),
     ("GET", "/executors"): Common(permission=VIEW_INTERNALS),
     ("POST", "/executors/{id}/drain"): Platform(permission=MANAGE_EXECUTIONS, path={"id": "all"}),
     ("GET", "/audit"): Listed(permission=VIEW_AUDIT),

@@ -19,7 +19,6 @@ from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.directory import ApiKey, Entry, Manifest, Org
 from runlane.contracts.messages import (
     STATE_TAILS,
-    Delivered,
     Failed,
     FailedData,
     Failure,
@@ -37,6 +36,7 @@ from runlane.contracts.messages import (
     encode,
     parameters_context,
 )
+from runlane.contracts.overview import Overview, OverviewQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, Tick, TickPage, TickQuery, fold
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.directory import Directory, api_key_key, org_key, workflow_key
@@ -73,7 +73,7 @@ class MemoryRecords:
         self.records: dict[tuple[str, str], Record] = {}
         self.known_ticks: list[Tick] = []
         self.away = False
-        self._delivered = MemoryRecordStore()
+        self._whole = MemoryRecordStore()
 
     def _check(self) -> None:
         if self.away:
@@ -83,8 +83,7 @@ class MemoryRecords:
         self._check()
         for stored in events:
             event = decode_event(stored.payload)
-            if isinstance(event, Delivered):
-                await self._delivered.apply([stored])
+            await self._whole.apply([stored])
             key = (event.organization, event.subject)
             record = fold(self.records.get(key), stored.sequence, event)
             if record is not None:
@@ -105,6 +104,14 @@ class MemoryRecords:
         found.sort(key=lambda record: record.execution_id, reverse=True)
         return ExecutionPage(list(found[: query.limit]), "more" if len(found) > query.limit else None)
 
+    async def count(self, query: ExecutionQuery, most: int) -> int:
+        self._check()
+        return await self._whole.count(query, most)
+
+    async def overview(self, query: OverviewQuery) -> Overview:
+        self._check()
+        return await self._whole.overview(query)
+
     async def ticks(self, query: TickQuery) -> TickPage:
         self._check()
         return TickPage([tick for tick in self.known_ticks if tick.org in (query.orgs or [])], None)
@@ -115,11 +122,11 @@ class MemoryRecords:
 
     async def deliveries(self, query: DeliveryQuery) -> DeliveryPage:
         self._check()
-        return await self._delivered.deliveries(query)
+        return await self._whole.deliveries(query)
 
     async def delivery(self, org: str, workflow: str, delivery_id: str) -> WebhookDelivery | None:
         self._check()
-        return await self._delivered.delivery(org, workflow, delivery_id)
+        return await self._whole.delivery(org, workflow, delivery_id)
 
     async def prune(self, before: datetime, limit: int = 1000) -> int:
         return 0

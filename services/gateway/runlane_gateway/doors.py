@@ -36,6 +36,7 @@ from .live import LiveTail
 from .me import MeDoor
 from .operations import OperatorDoors
 from .organisations import OrganisationDoors
+from .overview import OverviewDoor
 from .parts import Parts
 from .schedules import ScheduleDoors
 from .secrets import SecretDoors
@@ -77,6 +78,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ApprovalRuleDoors(parts).routes(described),
         DeadLetterDoors(parts).routes(described),
         ExecutorDoors(parts).routes(described),
+        OverviewDoor(parts).routes(described),
         WebhookDoors(parts, webhooks).routes(described),
     ]
     for router in routers:
