@@ -31,7 +31,7 @@ async def test_every_page_can_be_read_named_and_reached(open_page: Opened, desk:
     pages = ["run", "run/onboard", "approvals", "executions", "executions?status=Failed&status=Running", "nowhere"]
     pages += [f"executions/{good}{tab}" for tab in ("", "?tab=timeline", "?tab=data", "?tab=call")]
     pages += [f"executions/{bad}", f"executions/{waiting}"]
-    pages += ["schedules", "schedules/nightly", "webhooks", "webhooks/ticket", "dead-letters"]
+    pages += ["schedules", "overview", "schedules/nightly", "webhooks", "webhooks/ticket", "dead-letters"]
     pages += ["executors", "code", "code/onboard", "config", "secrets", "keys", "orgs", "audit"]
     page = await open_page("#/demo/run", key=desk.admin_key, **way)
     problems = {}

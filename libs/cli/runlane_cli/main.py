@@ -21,6 +21,7 @@ from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
 from .many_commands import cancel_many, retry_many
+from .overview_command import overview
 from .problems import CommandFailed
 from .safety_commands import backup, restore, verify
 from .webhooks_commands import webhooks
@@ -43,6 +44,7 @@ app.add_typer(orgs, name="orgs")
 app.add_typer(keys, name="keys")
 app.command()(whoami)
 app.command("audit")(audit)
+app.command()(overview)
 app.add_typer(forms, name="forms")
 app.add_typer(dead, name="dead")
 app.command()(executors)

@@ -4,7 +4,7 @@ import { api, ApiError, onUnauthorized } from "./core/api.js";
 import { h, put } from "./core/dom.js";
 import { address, readAddress, Router } from "./core/router.js";
 import { forget, keep, lastOrg, rememberOrg, session } from "./core/session.js";
-import { HOME, pages } from "./pages/index.js";
+import { home, pages } from "./pages/index.js";
 import { signIn } from "./pages/sign-in.js";
 import { Shell } from "./parts/shell.js";
 import { applyTheme } from "./parts/theme.js";
@@ -44,9 +44,9 @@ async function show() {
   const org = place.org || known(lastOrg()) || session.orgs[0]?.id;
   if (!org) return put(app, lonely("You are in no organisation",
     "Your key is valid, and there is no organisation that it may act in. Whoever made it can change that."));
-  if (!place.org || !place.path.length) return location.replace(address(org, HOME));
   if (session.org?.id !== org) await enter(org);
   if (!session.org) return undefined;
+  if (!place.org || !place.path.length) return location.replace(address(org, home()));
   return router.show(place);
 }
 

@@ -1,6 +1,8 @@
 // Every page: where it is, what the navigation calls it, who sees it there, which file draws it.
 // `path` is the address below the organisation; `:name` is a parameter. `nav` is absent for pages that others lead to.
 
+import { session } from "../core/session.js";
+
 export const pages = [
   { path: "run", nav: { title: "Run", icon: "play", group: "work" }, load: () => import("./workflows.js") },
   { path: "run/:form", under: "run", load: () => import("./run.js") },
@@ -9,6 +11,8 @@ export const pages = [
   { path: "executions", nav: { title: "Executions", icon: "list", group: "work", permission: "canViewExecutions" },
     load: () => import("./executions.js") },
   { path: "executions/:id", under: "executions", load: () => import("./execution.js") },
+  { path: "overview", nav: { title: "Overview", icon: "chart", group: "operate", permission: "canViewExecutions" },
+    load: () => import("./overview.js") },
   { path: "schedules", nav: { title: "Schedules", icon: "clock", group: "operate", permission: "canViewExecutions" },
     load: () => import("./schedules.js") },
   { path: "schedules/:workflow", under: "schedules", load: () => import("./schedule.js") },
@@ -35,4 +39,5 @@ export const pages = [
 /** Headings of the navigation, in order. A group without a page is not shown. */
 export const groups = [["work", "Work"], ["operate", "Operate"], ["manage", "Manage"]];
 
-export const HOME = "run";
+/** Where somebody begins: whoever looks after organisations with how they do, everybody else with what there is to run. */
+export const home = () => (session.can("canManageOrgs") ? "overview" : "run");

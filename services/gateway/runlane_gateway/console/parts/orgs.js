@@ -4,7 +4,6 @@ import { api } from "../core/api.js";
 import { h, put } from "../core/dom.js";
 import { address } from "../core/router.js";
 import { session } from "../core/session.js";
-import { HOME } from "../pages/index.js";
 import { dialog } from "./dialog.js";
 
 const SHOWN = 100;
@@ -13,7 +12,7 @@ const MOST = 5000;
 /** Ask for an organisation and go there. */
 export async function switchOrg() {
   const chosen = await dialog("Switch organisation", (close) => body(close));
-  if (chosen && chosen !== session.org.id) location.hash = address(chosen, HOME);
+  if (chosen && chosen !== session.org.id) location.hash = address(chosen);
 }
 
 function body(close) {

@@ -5,7 +5,7 @@ import { h, put } from "../core/dom.js";
 import { every } from "../core/every.js";
 import { address } from "../core/router.js";
 import { session } from "../core/session.js";
-import { groups, HOME, pages } from "../pages/index.js";
+import { groups, home, pages } from "../pages/index.js";
 import { icon } from "./icons.js";
 import { switchOrg } from "./orgs.js";
 import { nextTheme, theme } from "./theme.js";
@@ -25,7 +25,7 @@ export class Shell {
     this.menu = h("button.plain.menu", { type: "button", "aria-expanded": "false", "aria-controls": "side", "aria-label": "Menu",
       onclick: () => this.#toggle() }, icon("menu"));
     this.element = h("div.shell", h("a.skip", { href: "#main", onclick: (event) => this.#skip(event) }, "To the content"),
-      h("header.top", this.menu, h("a.brand", { href: address(session.org.id, HOME), "aria-label": "Runlane, start page" },
+      h("header.top", this.menu, h("a.brand", { href: address(session.org.id, home()), "aria-label": "Runlane, start page" },
         h("span.mark", { "aria-hidden": "true" }), h("span.word", "Runlane")),
         this.#org(), h("div.grow"), this.#theme(), this.#who(signOut)),
       this.nav, this.main);
