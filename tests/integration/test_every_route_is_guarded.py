@@ -146,6 +146,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/executions/{id}"): Thing(permission=VIEW_EXECUTIONS, **EXECUTION),
     ("GET", "/executions/{id}/record"): Thing(permission=VIEW_EXECUTIONS, **EXECUTION),
     ("GET", "/executions/{id}/events"): Thing(permission=VIEW_EXECUTIONS, **EXECUTION),
+    ("POST", "/executions/bulk"): Listed(permission=MANAGE_EXECUTIONS, body={"action": "cancel", "dryRun": True}),
     ("POST", "/executions/{id}/cancel"): Thing(permission=MANAGE_EXECUTIONS, **RUNNING, body={}),
     ("POST", "/executions/{id}/retry"): Thing(permission=MANAGE_EXECUTIONS, **EXECUTION, body={}, own=202),
     ("GET", "/approvals"): Listed(permission=VIEW_EXECUTIONS),

@@ -19,6 +19,7 @@ from .auditing import AuditDoors
 from .auth import Authenticator
 from .batches import BatchDoor
 from .call_rates import call_rates
+from .bulk import BulkDoor
 from .cancelling import Canceller
 from .configuration import ConfigurationDoors
 from .console_door import ConsoleDoor
@@ -63,6 +64,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         OperatorDoors(problems, degraded).routes(),
         ConsoleDoor().routes(),
         ExecutionDoors(parts, canceller, live).routes(described),
+        BulkDoor(parts, canceller).routes(described),
         WorkflowDoors(parts).routes(described),
         BatchDoor(parts, gate.rates).routes(described),
         OrganisationDoors(parts).routes(described),
