@@ -12,6 +12,7 @@ from .access_commands import keys, whoami
 from .approvals_commands import approvals, approve, reject, send_event
 from .audit_command import audit
 from .completing import VARIABLE, prepare, workflow_names
+from .bulk_commands import bulk_cancel, bulk_retry
 from .datadir import DEFAULT
 from .dead_commands import dead, drain, executors
 from .deploy_commands import deploy_secrets, migrate
@@ -54,6 +55,8 @@ app.command()(reject)
 executions.command("send-event")(send_event)
 executions.command("cancel-many")(cancel_many)
 executions.command("retry-many")(retry_many)
+executions.command("bulk-cancel")(bulk_cancel)
+executions.command("bulk-retry")(bulk_retry)
 app.add_typer(webhooks, name="webhooks")
 app.command()(migrate)
 app.command("deploy-secrets")(deploy_secrets)

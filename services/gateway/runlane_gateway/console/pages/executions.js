@@ -6,6 +6,7 @@ import { every } from "../core/every.js";
 import { duration, instant, local } from "../core/format.js";
 import { session } from "../core/session.js";
 import { nameOf } from "../parts/approval.js";
+import { bulk } from "../parts/bulk.js";
 import { status, STATUSES, wordOf } from "../parts/status.js";
 import { pager, Table } from "../parts/table.js";
 import { time } from "../parts/time.js";
@@ -68,8 +69,10 @@ export async function render(view) {
   await look();
   const changes = () => !view.query.has("after") || shown.some((item) => !FINISHED.has(item.status));
   every(LOOK_MS, view.signal, async () => { if (changes()) await look(); });
-  return h("section.full", h("header.page.row", h("h1", "Executions"), h("div.grow"), fresh), filters.element, problem, table.element,
-    pages.element);
+  const all = (action, label) => h("button.button", { type: "button", onclick: () => bulk(action, withoutPage(view.query)).then(view.onQuery) }, label);
+  const actions = session.can("canManageExecutions") ? [all("cancel", "Cancel all…"), all("retry", "Run all again…")] : [];
+  return h("section.full", h("header.page.row", h("h1", "Executions"), h("div.grow"), fresh, h("div.actions", actions)), filters.element, problem,
+    table.element, pages.element);
 }
 
 function columns(view) {
@@ -102,6 +105,11 @@ function read(query) {
   const asked = {};
   for (const name of ["workflow", "trigger", "tag", "from", "to", "after"]) asked[name] = query.get(name);
   return { ...asked, status: query.getAll("status") };
+}
+
+/** The filter as the gateway takes it, of all pages together. */
+function withoutPage(query) {
+  return Object.fromEntries(Object.entries(read(query)).filter(([name, value]) => name !== "after" && value !== null && value !== ""));
 }
 
 function withQuery(query, changes) {
