@@ -84,12 +84,8 @@ def _raised(execution_id: str, error: BaseException, redactor: Redactor) -> Rais
     except Exception as problem:  # an author's class that does not call `super().__init__`, say
         error = RuntimeError(f"{type(error).__name__} cannot be described: {problem!r}")
     hidden = InternalServerError()
-    internal = {
-        "type": type(error).__name__,
-        "message": _text(error, redactor)[:_LONGEST_MESSAGE],
-        "traceback": _text("".join(traceback.format_exception(error)), redactor)[-_LONGEST_TRACEBACK:],
-    }
-    return Raised(execution_id, Failure(hidden.code, hidden.message, internal=internal), True, names)
+    failure = Failure(hidden.code, hidden.message, internal=_internal(error, redactor))
+    return Raised(execution_id, failure, True, names)
 
 
 def _failure(error: WorkflowException, redactor: Redactor) -> Failure:
@@ -99,7 +95,17 @@ def _failure(error: WorkflowException, redactor: Redactor) -> Failure:
         message=_text(error.message, redactor)[:_LONGEST_MESSAGE],
         details=details if isinstance(details, dict) else {},
         kind=_kind(error),
+        internal=_internal(error, redactor),
     )
+
+
+def _internal(error: BaseException, redactor: Redactor) -> dict[str, str]:
+    """What authors and operators are told of it beside that: above all where it was raised."""
+    return {
+        "type": type(error).__name__,
+        "message": _text(error, redactor)[:_LONGEST_MESSAGE],
+        "traceback": _text("".join(traceback.format_exception(error)), redactor)[-_LONGEST_TRACEBACK:],
+    }
 
 
 def _kind(error: WorkflowException) -> str | None:

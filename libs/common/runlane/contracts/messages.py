@@ -33,7 +33,7 @@ class Caller(Struct, frozen=True, omit_defaults=True):
 class Failure(Struct, frozen=True, omit_defaults=True):
     """Why an execution failed: what the client may see, and what only operators may.
 
-    `internal` is None unless the error was unexpected; then `{"type", "message", "traceback"}`, redacted. `kind` names
+    `internal` is `{"type", "message", "traceback"}`, redacted, of what code raised, else None. `kind` names
     the error of SPEC §2 that an author's own class derives from.
     """
 

@@ -3,6 +3,7 @@
 import { api } from "../core/api.js";
 import { h, put } from "../core/dom.js";
 import { every } from "../core/every.js";
+import { frames, framesOf } from "../parts/frames.js";
 import { head } from "../parts/listing.js";
 import { Table } from "../parts/table.js";
 import { time } from "../parts/time.js";
@@ -35,6 +36,7 @@ export async function render(view) {
 
 function failure({ file, message, traceback, at }) {
   return h("article.card.padded.bad", { "aria-label": `${file} failed to import` }, h("h2", `${file} failed to import`), h("p", message), h("p.muted", time(at)),
+    frames(framesOf(traceback, file).slice(-1)),
     traceback ? h("details", { open: true }, h("summary", "Traceback"), h("pre.code", traceback)) : h("p.muted", "Its traceback needs the permission canViewInternals."));
 }
 

@@ -4,6 +4,7 @@ import { api } from "../core/api.js";
 import { h } from "../core/dom.js";
 import { titled } from "../core/format.js";
 import { session } from "../core/session.js";
+import { frames, framesOf } from "../parts/frames.js";
 import { facts, json } from "../parts/json.js";
 import { head } from "../parts/listing.js";
 import { copy } from "../parts/toast.js";
@@ -14,15 +15,25 @@ const APART = new Set(["name", "parameters", "source", "description", "version",
 export async function render(view) {
   const { workflow: name } = view.params;
   const item = await api.get(`/workflows/${encodeURIComponent(name)}`, { signal: view.signal });
+  const failure = view.query.get("failure");
+  const failed = failure ? await api.get(`/executions/${encodeURIComponent(failure)}`, { signal: view.signal }) : null;
   const settings = Object.fromEntries(Object.entries(item).filter(([key, value]) => !APART.has(key) && value !== null && value !== undefined));
   const links = [["executions", "Executions"], item.schedule && session.can("canViewExecutions") && [`schedules/${name}`, "Schedule"]].filter(Boolean);
   return h("section.medium", h("p.crumbs", h("a", { href: view.link("code") }, "Workflows"), " / ", h("code", name)),
     head({ title: titled(name), lead: item.description, actions: links.map(([path, title]) =>
       h("a.button", { href: view.link(path, path === "executions" ? { workflow: name } : {}) }, title)) }),
+    failed ? failedAt(view, failed, framesOf(failed.internal?.traceback, item.source.file)) : null,
     card("Source", h("div.row", h("code", where(item.source)), h("button.plain", { type: "button", onclick: () => copy(where(item.source)) }, "Copy")),
       h("p.muted", `Version ${item.version}, from ${item.origin}`)),
     card("Settings", facts(settings)), card("Parameters", json(item.parameters, { label: "Schema" })),
     card("Call it", sample("curl", curl(name, item.parameters)), sample("Python", python(name, item.parameters))));
+}
+
+/** Where an execution failed, the line that raised first. */
+function failedAt(view, failed, list) {
+  return h("div.card.padded.bad", { role: "group", "aria-label": "Where it failed" }, h("h2", "Where it failed"),
+    h("p", failed.error, ": ", failed.message ?? "", " (", h("a", { href: view.link(`executions/${failed.executionId}`) }, failed.executionId.slice(-8)), ")"),
+    list.length ? frames(list) : h("p.muted", "Its traceback names no line of this code."));
 }
 
 function card(title, ...children) {

@@ -9,6 +9,7 @@ import { session } from "../core/session.js";
 import { advice } from "../parts/advice.js";
 import { decide, nameOf, terms } from "../parts/approval.js";
 import { askReason } from "../parts/dialog.js";
+import { frames, framesOf } from "../parts/frames.js";
 import { icon } from "../parts/icons.js";
 import { facts, json } from "../parts/json.js";
 import { log } from "../parts/log.js";
@@ -167,7 +168,7 @@ class Page {
 
   #outcome(head) {
     if (head.status === "PendingApproval" && head.approval) return this.#approval(head);
-    if (head.error && this.live.finished) return error(head);
+    if (head.error && this.live.finished) return error(head, this.view);
     if (head.status === "Success") return h("div.card.padded.good", h("h2", "Result"),
       head.result === null || head.result === undefined ? h("p.muted", "It returned nothing.") : facts(head.result));
     if (head.status === "Cancelled") return h("div.card.padded", h("h2", "Cancelled"), h("p", head.message ?? "Somebody stopped it."));
@@ -201,11 +202,22 @@ class Page {
 
 const formOf = (head) => (head.trigger.kind === "form" && head.trigger.reference ? head.trigger.reference : head.workflowName);
 
-function error(head) {
+/** The lines of the author's code that it went through; filled in once it is known where that code lies. */
+function raised(head, view) {
+  const place = h("div");
+  api.get(`/workflows/${encodeURIComponent(head.workflowName)}`, { signal: view.signal }).then(({ source }) => {
+    const list = framesOf(head.internal.traceback, source.file);
+    if (list.length) put(place, h("h3", "Where"), frames(list.slice(-1), view.link(`code/${head.workflowName}`, { failure: head.executionId })));
+  }).catch(() => {});
+  return place;
+}
+
+function error(head, view) {
   const details = head.details && Object.keys(head.details).length ? facts(head.details) : null;
   const what = advice(head.error);
   return h("div.card.padded.bad", { role: "group", "aria-label": "Error" }, h("h2", head.error), h("p.lead", head.message ?? ""), details,
     what ? [h("h3", "What to do"), h("p", what)] : null,
+    head.internal?.traceback ? raised(head, view) : null,
     head.internal ? h("details", h("summary", "Internal"), h("p", `${head.internal.type}: ${head.internal.message}`),
       h("pre.code", head.internal.traceback ?? "")) : null);
 }
