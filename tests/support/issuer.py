@@ -1,11 +1,15 @@
 """An identity provider on loopback: discovery, keys, tokens that it signs; it rotates keys and misbehaves on demand."""
 
+import base64
+import hashlib
 import json
+import secrets
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -13,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+AUTHORIZE, TOKEN = "/authorize", "/token"
 DISCOVERY = "/.well-known/openid-configuration"
 JWKS = "/keys"
 
@@ -38,6 +43,12 @@ class Issuer:
         self.extra: list[Any] = []
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.asked: list[str] = []
+        #: Codes that were given, with what they were given for.
+        self.codes: dict[str, dict[str, str]] = {}
+        #: What was sent to have tokens for a code.
+        self.forms: list[dict[str, str]] = []
+        #: What people are: claims of the next sign-in; None: it is refused.
+        self.person: dict[str, Any] | None = {}
         self.gate = threading.Event()
         self.gate.set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -86,15 +97,54 @@ class Issuer:
         if path in self.answers:
             return self.answers[path]
         if path == DISCOVERY:
-            return 200, json.dumps({"issuer": self.url, "jwks_uri": self.url + JWKS}).encode()
+            known = {"jwks_uri": JWKS, "authorization_endpoint": AUTHORIZE, "token_endpoint": TOKEN}
+            return 200, json.dumps({"issuer": self.url, **{name: self.url + at for name, at in known.items()}}).encode()
         return (200, json.dumps({"keys": self.key_set()}).encode()) if path == JWKS else (404, b"")
+
+    def authorize(self, query: str) -> str:
+        """Where somebody who agrees at once is led back to."""
+        asked = dict(parse_qsl(query))
+        back, state = asked["redirect_uri"], asked["state"]
+        if self.person is None:
+            return f"{back}?{urlencode({'error': 'access_denied', 'error_description': '<b>No</b>', 'state': state})}"
+        code = secrets.token_urlsafe(16)
+        self.codes[code] = asked
+        return f"{back}?{urlencode({'code': code, 'state': state})}"
+
+    def exchange(self, form: str) -> tuple[int, bytes]:
+        """Tokens for a code, once, for whoever has the verifier."""
+        given = dict(parse_qsl(form))
+        self.forms.append(given)
+        asked = self.codes.pop(given.get("code", ""), None)
+        told = hashlib.sha256(given.get("code_verifier", "").encode()).digest()
+        challenge = base64.urlsafe_b64encode(told).rstrip(b"=").decode()
+        if asked is None or asked["code_challenge"] != challenge or asked["redirect_uri"] != given["redirect_uri"]:
+            return 400, b'{"error": "invalid_grant"}'
+        token = self.token(**{"nonce": asked["nonce"], "aud": asked["client_id"], **(self.person or {})})
+        return 200, json.dumps({"id_token": token, "access_token": "opaque", "token_type": "Bearer"}).encode()
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         issuer = self
 
         class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                issuer.asked.append(self.path)
+                form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                status, body = issuer.exchange(form) if self.path == TOKEN else (404, b"")
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
             def do_GET(self) -> None:
                 issuer.asked.append(self.path)
+                path, _, query = self.path.partition("?")
+                if path == AUTHORIZE:
+                    self.send_response(302)
+                    self.send_header("Location", issuer.authorize(query))
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 issuer.gate.wait(30)
                 status, body = issuer._answer(self.path)
                 try:

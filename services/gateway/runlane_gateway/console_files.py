@@ -20,7 +20,7 @@ _TYPES = {
     ".svg": "image/svg+xml",
 }
 _INDEX = "index.html"
-_FIRST_PAGES = ("pages/sign-in.js", "pages/workflows.js")
+_FIRST_PAGES = ("pages/sign-in.js", "pages/workflows.js", "parts/provider.js")
 
 
 class ConsoleFile(Struct, frozen=True):

@@ -41,6 +41,7 @@ from .overview import OverviewDoor
 from .parts import Parts
 from .schedules import ScheduleDoors
 from .secrets import SecretDoors
+from .sign_in import SignInDoors
 from .tokens import trusted_tokens
 from .webhook_door import webhook_routes
 from .webhook_settings import Webhooks
@@ -75,6 +76,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ScheduleDoors(parts).routes(described),
         KeyDoors(parts).routes(described),
         MeDoor().routes(described),
+        SignInDoors(parts, tokens).routes(described),
         FormDoors(parts).routes(described),
         ApprovalDoors(parts).routes(described),
         ApprovalRuleDoors(parts).routes(described),

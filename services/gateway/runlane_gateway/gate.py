@@ -34,6 +34,9 @@ _MANAGING = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 #: And the console's own files, which are the same for everybody.
 _CONSOLE = "/console/"
 
+#: And where people come in through an identity provider: who comes there has nothing to show yet.
+_SIGN_IN = re.compile(r"/sign-in(/[^/]+)?")
+
 _requests = Counter("runlane_http_requests", "Requests answered.", ["door", "method", "status"])
 _seconds = Histogram(
     "runlane_http_seconds",
@@ -48,7 +51,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 def needs_key(method: str, path: str) -> bool:
     """Whether a request is refused without a key."""
-    if path in OPEN or (method in _READING and path.startswith(_CONSOLE)):
+    if path in OPEN or (method in _READING and path.startswith(_CONSOLE)) or _SIGN_IN.fullmatch(path):
         return False
     return method in _MANAGING or _WEBHOOK.fullmatch(path) is None
 

@@ -4,7 +4,7 @@ Read once, by `app`; docs/guide/access.md explains every field.
 """
 
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 import msgspec
@@ -41,6 +41,21 @@ class GroupGrant(Struct, frozen=True, forbid_unknown_fields=True):
     permissions: list[str] = msgspec.field(default_factory=list)
 
 
+class SignIn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How people come to the console through the provider: authorization code flow with PKCE.
+
+    `redirect_uri` is the console's address as browsers know it, registered with the provider. `client_secret_file` only
+    where the provider wants a secret of its clients. `token`: which of the tokens it answers with the console uses.
+    """
+
+    client_id: str
+    redirect_uri: str
+    title: str = ""
+    scopes: list[str] = msgspec.field(default_factory=lambda: ["openid", "profile", "email"])
+    client_secret_file: Path | None = None
+    token: Literal["id_token", "access_token"] = "id_token"
+
+
 class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One issuer of tokens. `name` goes before the subject in the ids of its callers."""
 
@@ -51,6 +66,7 @@ class Provider(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     leeway_seconds: float = 60
     claims: Claims = Claims()
     grants: list[GroupGrant]
+    sign_in: SignIn | None = None
 
 
 class _File(Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +78,7 @@ def read_providers(path: Path | None) -> list[Provider]:
     if path is None:
         return []
     try:
-        providers = msgspec.json.decode(path.read_bytes(), type=_File).providers
+        providers = msgspec.json.decode(path.read_bytes(), type=_File, dec_hook=_path).providers
     except (OSError, ValueError) as problem:  # msgspec's errors are ValueErrors
         raise _unusable(path, str(problem)) from None
     for provider in providers:
@@ -72,6 +88,12 @@ def read_providers(path: Path | None) -> list[Provider]:
         if len(set(values)) != len(values):
             raise _unusable(path, "two providers have the same name or issuer")
     return providers
+
+
+def _path(type_: type, value: Any) -> Any:
+    if type_ is Path and isinstance(value, str):
+        return Path(value)
+    raise NotImplementedError
 
 
 def is_safe_url(url: str) -> bool:
@@ -96,7 +118,22 @@ def _faults(provider: Provider) -> list[str]:
         found.append("it needs an algorithm")
     if not 0 <= provider.leeway_seconds <= 600:
         found.append("leeway_seconds must be between 0 and 600")
+    if provider.sign_in is not None:
+        found += _sign_in_faults(provider.sign_in)
     return found + [wrong for grant in provider.grants for wrong in _grant_faults(grant, provider.claims)]
+
+
+def _sign_in_faults(sign_in: SignIn) -> list[str]:
+    found = []
+    if not sign_in.client_id:
+        found.append("sign_in needs a client_id")
+    if not is_safe_url(sign_in.redirect_uri):
+        found.append("sign_in.redirect_uri must be an https URL")
+    if "openid" not in sign_in.scopes:
+        found.append("sign_in.scopes must name openid")
+    if sign_in.client_secret_file is not None and not sign_in.client_secret_file.is_file():
+        found.append("sign_in.client_secret_file is not there")
+    return found
 
 
 def _grant_faults(grant: GroupGrant, claims: Claims) -> list[str]:

@@ -5,7 +5,7 @@ Used by `tokens`. Whoever sends invented key ids makes no more requests to the p
 
 import asyncio
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import httpx
@@ -54,7 +54,7 @@ class PublicKey(Struct, frozen=True):
     key: jwt.PyJWK
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """What the provider answered is of no use."""
 
 
@@ -107,7 +107,7 @@ class PublicKeys:
             async with asyncio.timeout(_FETCH_SECONDS):
                 self._keys = await self._current_keys()
             self._fetched_at, self._failed = self._clock.monotonic(), False
-        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, _Unusable) as problem:
+        except (TimeoutError, httpx.HTTPError, httpx.InvalidURL, Unusable) as problem:
             self._failed = True
             reason = str(problem) or type(problem).__name__
             _log.warning("keys of the identity provider cannot be had", issuer=self._issuer, reason=reason[:300])
@@ -116,35 +116,42 @@ class PublicKeys:
 
     async def _current_keys(self) -> list[PublicKey]:
         async with httpx.AsyncClient(verify=self._tls, timeout=_FETCH_SECONDS, follow_redirects=False) as client:
-            discovered = await _json(client, f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-            if discovered.get("issuer") != self._issuer:
-                raise _Unusable("the discovery document is another issuer's")
+            discovered = await discover(client, self._issuer)
             url = discovered.get("jwks_uri")
             if not isinstance(url, str) or not is_safe_url(url):
-                raise _Unusable("jwks_uri is not an https URL")
-            listed = (await _json(client, url)).get("keys")
+                raise Unusable("jwks_uri is not an https URL")
+            listed = (await json_at(client, url)).get("keys")
         keys = list(_public_keys(listed[:_MOST_KEYS])) if isinstance(listed, list) else []
         if not keys:
-            raise _Unusable("there is no usable key in its key set")
+            raise Unusable("there is no usable key in its key set")
         return keys
 
 
-async def _json(client: httpx.AsyncClient, url: str) -> dict[str, Any]:
-    """The JSON object at a URL, if it is one of bearable size."""
+async def discover(client: httpx.AsyncClient, issuer: str) -> dict[str, Any]:
+    """The discovery document of an issuer. Raises `Unusable`, and what httpx raises."""
+    discovered = await json_at(client, f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    if discovered.get("issuer") != issuer:
+        raise Unusable("the discovery document is another issuer's")
+    return discovered
+
+
+async def json_at(client: httpx.AsyncClient, url: str, form: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The JSON object at a URL, or that a form is answered with, if it is one of bearable size."""
     body = bytearray()
-    async with client.stream("GET", url, headers=_ASK) as response:
+    method = "GET" if form is None else "POST"
+    async with client.stream(method, url, headers=_ASK, data=None if form is None else dict(form)) as response:
         if response.status_code != httpx.codes.OK:
-            raise _Unusable(f"{url} answered {response.status_code}")
+            raise Unusable(f"{url} answered {response.status_code}")
         async for chunk in response.aiter_raw():
             body += chunk
             if len(body) > _LARGEST_ANSWER:
-                raise _Unusable(f"{url} answered more than {_LARGEST_ANSWER} bytes")
+                raise Unusable(f"{url} answered more than {_LARGEST_ANSWER} bytes")
     try:
         value = msgspec.json.decode(body)
     except (ValueError, RecursionError):
-        raise _Unusable(f"{url} did not answer with JSON") from None
+        raise Unusable(f"{url} did not answer with JSON") from None
     if not isinstance(value, dict):
-        raise _Unusable(f"{url} did not answer with a JSON object")
+        raise Unusable(f"{url} did not answer with a JSON object")
     return value
 
 

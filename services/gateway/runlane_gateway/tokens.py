@@ -40,7 +40,8 @@ class Tokens:
     """Verifies tokens of the providers that were named at the start."""
 
     def __init__(self, providers: Sequence[Provider], clock: Clock) -> None:
-        tls = httpx.create_ssl_context()
+        self.tls = tls = httpx.create_ssl_context()
+        self.providers = list(providers)
         self._trusted = {
             provider.issuer: _Trusted(provider, PublicKeys(provider.issuer, clock, tls)) for provider in providers
         }

@@ -6,6 +6,7 @@ import { address, readAddress, Router } from "./core/router.js";
 import { forget, keep, lastOrg, rememberOrg, session } from "./core/session.js";
 import { home, pages } from "./pages/index.js";
 import { signIn } from "./pages/sign-in.js";
+import { arrive } from "./parts/provider.js";
 import { Shell } from "./parts/shell.js";
 import { applyTheme } from "./parts/theme.js";
 import { announce, mountToasts } from "./parts/toast.js";
@@ -92,5 +93,8 @@ addEventListener("keydown", (event) => {
   const search = document.querySelector("[data-search]");
   if (search) { event.preventDefault(); search.focus(); }
 });
-if (session.key) begin();
-else showSignIn();
+arrive().then((token) => {
+  if (token) keep(token);
+  if (session.key) begin();
+  else showSignIn();
+}, (problem) => (session.key ? begin() : showSignIn(problem.message)));

@@ -31,7 +31,7 @@ async function call(method, path, options = {}) {
 
 /** The response itself, for streams. Raises `ApiError` with status 0 where nothing answers. */
 export async function request(method, path, { query, body, headers, signal, org, key } = {}) {
-  const sent = { Authorization: `Bearer ${key ?? session.key}`, ...headers };
+  const sent = { ...(key !== "" && { Authorization: `Bearer ${key ?? session.key}` }), ...headers };
   const about = org === undefined ? session.org?.id : org;
   if (about) sent["X-Organization-Id"] = about;
   if (body !== undefined) sent["Content-Type"] = "application/json";

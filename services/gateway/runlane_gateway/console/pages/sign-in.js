@@ -2,6 +2,7 @@
 
 import { api } from "../core/api.js";
 import { h, put, uid } from "../core/dom.js";
+import { leave, providers } from "../parts/provider.js";
 
 /** `entered(key)` is called with credentials that the gateway took. `why`: what ended the last session. */
 export function signIn({ entered, why = "" }) {
@@ -30,6 +31,10 @@ export function signIn({ entered, why = "" }) {
     input.focus();
   }
 
+  const ways = h("div.ways");
+  const go = ({ name, title }) => h("button.button.large", { type: "button", onclick: () => leave(name).catch((failed) => refuse(failed.message)) },
+    `Sign in with ${title}`);
+  providers().then((found) => put(ways, found.map(go))).catch(() => {});
   queueMicrotask(() => input.focus());
   return h("main.sign-in", h("form.card", { onsubmit: submit, novalidate: true },
     h("div.brand", h("span.mark", { "aria-hidden": "true" }), "Runlane"),
@@ -38,5 +43,5 @@ export function signIn({ entered, why = "" }) {
       h("p.help", { id: `${id}-help` },
         "A key that begins with rl_, or a token of your identity provider. It stays in this tab and is forgotten when you close it."),
       problem),
-    button));
+    button, ways));
 }
