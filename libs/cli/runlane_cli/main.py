@@ -11,8 +11,8 @@ import typer
 from .access_commands import keys, whoami
 from .approvals_commands import approvals, approve, reject, send_event
 from .audit_command import audit
-from .completing import VARIABLE, prepare, workflow_names
 from .bulk_commands import bulk_cancel, bulk_retry
+from .completing import VARIABLE, prepare, workflow_names
 from .datadir import DEFAULT
 from .dead_commands import dead, drain, executors
 from .deploy_commands import deploy_secrets, migrate

@@ -18,8 +18,8 @@ from .approvals import ApprovalDoors
 from .auditing import AuditDoors
 from .auth import Authenticator
 from .batches import BatchDoor
-from .call_rates import call_rates
 from .bulk import BulkDoor
+from .call_rates import call_rates
 from .cancelling import Canceller
 from .configuration import ConfigurationDoors
 from .console_door import ConsoleDoor
