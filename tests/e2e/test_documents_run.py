@@ -125,10 +125,10 @@ def test_the_tests_of_the_testing_guide_pass(tmp_path: Path) -> None:
     assert f"{len(re.findall('def test_', ''.join(block.text for block in shown))) + 3} passed" in ran.stdout
 
 
-def test_the_programs_of_the_clients_guide_run(reader: Reader) -> None:
+def test_the_programs_of_the_clients_guide_run(session: Reader) -> None:
     programs = blocks("python", documents=[ROOT / "docs" / "guide" / "client.md"])
 
-    said = [reader.python(program) for program in programs]
+    said = [session.python(program) for program in programs]
 
     assert len(said) == 4
     assert "Success" in said[0]
