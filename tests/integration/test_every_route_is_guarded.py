@@ -135,6 +135,7 @@ DOORS: dict[tuple[str, str], Door] = {
     ("GET", "/readyz"): Open("probes have no key"),
     ("GET", "/metrics"): Open("scrapers have no key"),
     ("GET", "/openapi.json"): Open("what there is to call is no secret"),
+    ("GET", "/asyncapi.json"): Open("what there is to listen to is no secret"),
     ("GET", "/sign-in"): Open("who comes here has nothing to show yet"),
     ("GET", "/sign-in/{provider}"): Open("leads to the provider", {"provider": "msp"}),
     ("POST", "/sign-in/{provider}"): Open("a code of the provider is what is shown", {"provider": "msp"}),

@@ -25,7 +25,7 @@ from .parts import HEADERS, PRINCIPAL, RATES, named_organisation
 from .principals import Principal
 
 #: The only paths that answer without a key.
-OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json"})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/metrics", "/openapi.json", "/asyncapi.json"})
 
 #: And this one: a sender of webhooks has its own ways to prove who it is. Managing it, and what is below, needs a key.
 _WEBHOOK = re.compile(r"/webhooks/[^/]+/[^/]+")

@@ -1,10 +1,13 @@
-"""What operators and probes ask: `/healthz`, `/readyz` and `/metrics`. None of them needs a key."""
+"""What operators and probes ask: `/healthz`, `/readyz`, `/metrics` and `/asyncapi.json`. None of them needs a key."""
 
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 
 import prometheus_client
 from fastapi import APIRouter
 from starlette.responses import Response
+
+from runlane.contracts.asyncapi import asyncapi
 
 from .answers import Answer, answer
 
@@ -21,6 +24,7 @@ class OperatorDoors:
         add("/healthz", self.health, methods=["GET"])
         add("/readyz", self.readiness, methods=["GET"])
         add("/metrics", self.metrics, methods=["GET"], response_class=Response)
+        add("/asyncapi.json", self.subjects, methods=["GET"])
         return router
 
     async def health(self) -> Answer:
@@ -33,6 +37,10 @@ class OperatorDoors:
         status = "not ready" if problems else "ready"
         body = {"status": status, "problems": problems, "degraded": self._degraded()}
         return answer(body, 503 if problems else 200)
+
+    async def subjects(self) -> Answer:
+        """What goes over NATS: an AsyncAPI 3 document of every subject and payload."""
+        return answer(asyncapi(version("runlane")))
 
     async def metrics(self) -> Response:
         """For Prometheus."""
