@@ -43,7 +43,7 @@ async def test_every_door_needs_a_key_except_the_open_ones(gateway: Gateway) -> 
             assert (answer.status_code == 401) == needs_key(method, path), (method, path, answer.status_code)
 
 
-_NAMES = ("id", "name", "org", "key", "workflow", "field")
+_NAMES = ("id", "name", "org", "key", "workflow", "field", "provider")
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def script(shell: str) -> str:
 
     if shell not in SHELLS:
         raise CommandFailed(f"There is no completion for {shell!r}: {', '.join(SHELLS)}.", USAGE)
-    return get_completion_script(prog_name="runlane", complete_var=VARIABLE, shell=shell)
+    return get_completion_script(prog_name="runlane", complete_var=VARIABLE, shell=shell)  # nosec B604  # a name
 
 
 def prepare() -> None:

@@ -157,7 +157,7 @@ class PermitDesk:
                     return False
                 if (changed == known and known.given) or await self._write(scope, sequence, changed):
                     return True
-                await asyncio.sleep(random.random() * _MOST_PAUSE_SECONDS)
+                await asyncio.sleep(random.random() * _MOST_PAUSE_SECONDS)  # nosec B311
         raise BusUnavailable("Too many change the permits of one limit at once.")
 
     async def _write(self, scope: str, sequence: int, permits: Permits) -> bool:

@@ -81,6 +81,6 @@ def pause_before(call: Call, attempt: int, answer: Answer | None) -> float | Non
     # Whoever was refused with 429 or 503 was not served; of anything else that is not known.
     if not call.repeatable and (answer is None or answer.status not in (429, 503)):
         return None
-    pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+    pause: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (attempt - 1)) * random.uniform(0.5, 1.0)  # nosec B311
     asked = None if answer is None else retry_after(answer)
     return max(pause, asked or 0.0)
