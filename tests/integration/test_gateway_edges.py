@@ -155,6 +155,18 @@ async def test_thousands_of_headers_are_refused(gateway: Gateway) -> None:
         assert (await peer.rest()).startswith(b"HTTP/1.1 431")
 
 
+async def test_a_batch_of_millions_of_blank_lines_is_refused_before_it_is_taken_apart(
+    client: httpx.AsyncClient,
+) -> None:
+    """One of 64 MiB took half a gigabyte, and several seconds in which nobody else was served."""
+    before = _peak_mib()
+    answer = await client.post(
+        "/workflows/slow/batch", content=b"\n" * (32 * _MIB), headers={"Content-Type": "application/x-ndjson"}
+    )
+    assert (answer.status_code, answer.json()["error"]) == (413, "PayloadTooLarge")
+    assert _peak_mib() - before < 200
+
+
 @pytest.mark.parametrize(
     "body",
     [b"[" * 600_000, b'{"a":' * 100_000, b'{"a":' * 65 + b"1" + b"}" * 65, b'{"a":' + b"[" * 100 + b"]" * 100 + b"}"],
