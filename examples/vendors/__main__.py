@@ -1,6 +1,7 @@
 """`python -m examples.vendors [PORT]`: stand-ins for four vendors, and the commands that point an engine at them."""
 
 import asyncio
+import json
 import sys
 from contextlib import AsyncExitStack, suppress
 
@@ -21,8 +22,7 @@ async def main() -> None:
         for number, vendor in enumerate(vendors):
             await stack.enter_async_context(vendor.serving(port + number if port else 0))
         print("# The vendors are there. For an engine started with RUNLANE_ALLOWED_HOSTS=127.0.0.1:")
-        for key, value in config(*vendors).items():
-            print(f"runlane config set {key} {value}")
+        print(f"runlane config import - <<'END'\n{json.dumps(config(*vendors), indent=2)}\nEND")
         for key, value in secrets(*vendors).items():
             print(f"echo {value} | runlane secrets set {key}")
         print("# Ctrl-C ends them.", flush=True)

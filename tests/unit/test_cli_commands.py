@@ -278,6 +278,22 @@ def test_executions_show_tells_what_happened(runlane: Command) -> None:
         assert part in ran.out
 
 
+def test_progress_is_shown_in_percent(runlane: Command, gateway: FakeGateway) -> None:
+    gateway.answers["GET /executions/e1"] = (200, SUCCEEDED | {"progress": 37.5})
+
+    assert "37.5 %" in runlane("executions", "show", "e1").out
+
+
+def test_a_secret_that_was_read_is_a_line_as_others_are(runlane: Command, gateway: FakeGateway) -> None:
+    read = 'id: 1-0\nevent: secret\ndata: {"timestamp": "2025-10-10T14:30:00Z", "name": "halo_client_secret"}\n\n'
+    gateway.answers["GET /executions/e1/events"] = [read + ENDED]
+
+    said = runlane("run", "hello").err
+
+    assert "halo_client_secret was read" in said
+    assert "timestamp" not in said
+
+
 def test_an_id_cannot_lead_to_another_path(runlane: Command, gateway: FakeGateway) -> None:
     ran = runlane("executions", "show", "../workflows")
 

@@ -143,14 +143,14 @@ def _line(event: str, data: Mapping[str, Any]) -> tuple[str, str]:
             took = duration(data.get("duration_ms"))
             what = f"{data.get('integration')} {data.get('method')} {data.get('endpoint')}"
             return "call", f"{what} → {data.get('status_code')} ({took})"
-        case "checkpoint":
-            return "checkpoint", f"{data.get('name')}{_compact(data.get('data'))}"
+        case "checkpoint" | "event":
+            return event, f"{data.get('name')}{_compact(data.get('data'))}"
         case "variable":
             return "variable", f"{data.get('name')} = {json.dumps(data.get('value'), ensure_ascii=False)}"
         case "step":
             return "step", f"{data.get('name')} ({duration(data.get('duration_ms'))})"
-        case "event":
-            return "event", f"{data.get('name')}{_compact(data.get('data'))}"
+        case "secret":
+            return "secret", f"{data.get('name')} was read"
         case "dropped":
             return "dropped", f"{data.get('count')} more of kind {data.get('what')} were not kept"
     return event, json.dumps(data, ensure_ascii=False)
