@@ -32,7 +32,17 @@ async def test_every_page_can_be_read_named_and_reached(open_page: Opened, desk:
     pages += [f"executions/{good}{tab}" for tab in ("", "?tab=timeline", "?tab=data", "?tab=call")]
     pages += [f"executions/{bad}", f"executions/{waiting}"]
     pages += ["schedules", "overview", "schedules/nightly", "webhooks", "webhooks/ticket", "dead-letters"]
-    pages += ["executors", "code", "code/onboard", f"code/fails?failure={bad}", "config", "secrets", "keys", "orgs", "audit"]
+    pages += [
+        "executors",
+        "code",
+        "code/onboard",
+        f"code/fails?failure={bad}",
+        "config",
+        "secrets",
+        "keys",
+        "orgs",
+        "audit",
+    ]
     page = await open_page("#/demo/run", key=desk.admin_key, **way)
     problems = {}
     for name in pages:
