@@ -1,4 +1,4 @@
-"""Every command prints JSON with `--json`, and nothing else on stdout; Tab completes names; many executions at once."""
+"""Every command prints JSON with `--json`, and nothing else on stdout; Tab completes names."""
 
 import json
 import os
@@ -71,8 +71,9 @@ COMMANDS = [
     "executions retry {id}",
     "executions cancel {waiting}",
     "executions send-event {other} never",
-    "executions cancel-many --workflow waits --yes",
-    "executions retry-many --status Success --workflow hello --limit 1 --yes",
+    "executions bulk-cancel --workflow waits --yes",
+    "executions bulk-retry --status Cancelled --workflow waits --yes",
+    "overview",
     "approvals list",
     "approvals show {asking}",
     "approvals set-rule hello --required",
@@ -191,25 +192,6 @@ def test_who_waits_for_an_execution_that_fails_exits_with_1(shell: Shell) -> Non
     assert shell("executions", "retry", failed, "--wait").returncode == 1
     assert shell("forms", "submit", "fails").returncode == 1
     assert shell("run", "fails", "--no-wait").returncode == 0
-
-
-def test_many_are_counted_and_asked_about_before(shell: Shell) -> None:
-    for _ in range(3):
-        assert shell("run", "waits", "--no-wait").returncode == 0
-
-    asked = shell("executions", "cancel-many", "--workflow", "waits")
-    done = shell.json("executions cancel-many --workflow waits --yes")
-
-    assert (asked.returncode, "Cancel 3 execution(s)?" in asked.stderr) == (1, True)
-    assert (done["chosen"], len(done["done"]), done["failed"]) == (3, 3, [])
-
-
-def test_what_refuses_is_told_and_the_others_are_done(shell: Shell) -> None:
-    assert shell("run", "hello").returncode == 0
-
-    ran = shell("executions", "cancel-many", "--status", "Success", "--workflow", "hello", "--limit", "1", "--yes")
-
-    assert (ran.returncode, ran.stdout) == (1, "0 of 1 done.\n")
 
 
 @pytest.mark.parametrize("shell_name", SHELLS)

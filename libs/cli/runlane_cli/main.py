@@ -21,7 +21,6 @@ from .doctor_command import doctor
 from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
-from .many_commands import cancel_many, retry_many
 from .overview_command import overview
 from .problems import CommandFailed
 from .safety_commands import backup, restore, verify
@@ -53,8 +52,6 @@ app.command()(drain)
 app.command()(approve)
 app.command()(reject)
 executions.command("send-event")(send_event)
-executions.command("cancel-many")(cancel_many)
-executions.command("retry-many")(retry_many)
 executions.command("bulk-cancel")(bulk_cancel)
 executions.command("bulk-retry")(bulk_retry)
 app.add_typer(webhooks, name="webhooks")
