@@ -135,8 +135,31 @@ def test_the_programs_of_the_clients_guide_run(session: Reader) -> None:
     assert "state" in said[1]
 
 
+@pytest.mark.parametrize("number", [0, 1, 2], ids=["live", "durable", "socket"])
+def test_each_listener_of_the_events_guide_hears_what_runs(session: Reader, number: int) -> None:
+    programs = blocks("python", documents=[ROOT / "docs" / "guide" / "events.md"])
+    access = session.run(*blocks("sh", documents=[ROOT / "docs" / "guide" / "events.md"]), then="env")
+    environment = dict(line.split("=", 1) for line in access.splitlines() if line.startswith("NATS_"))
+
+    with session.listener(programs[number], environment) as listener:
+        assert listener.stdout is not None
+        assert listener.stdout.readline() == "listening\n"
+        session.run(text="runlane run hello --param name=Ada > /dev/null")
+        heard = listener.communicate(timeout=60)[0]
+
+    assert len(programs) == 3
+    assert listener.returncode == 0
+    assert "dev.runlane.execution.started" in heard
+    assert "dev.runlane.execution.succeeded" in heard
+
+
 def test_nothing_is_shown_that_no_test_runs() -> None:
-    run_here = {"README.md", "docs/guide/operating.md", *(f"docs/guide/{guide}.md" for guide in GUIDES)}
+    run_here = {
+        "README.md",
+        "docs/guide/operating.md",
+        "docs/guide/events.md",
+        *(f"docs/guide/{guide}.md" for guide in GUIDES),
+    }
 
     showing = {block.place.partition(":")[0] for block in blocks("sh", "console", "bash", "shell")}
 

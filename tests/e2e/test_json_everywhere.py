@@ -59,6 +59,7 @@ COMMANDS = [
     "init made",
     "deploy-secrets secrets",
     "doctor",
+    "events-access",
     "whoami",
     "workflows",
     "schedules",

@@ -12,7 +12,7 @@ from nats.aio.client import Client
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.topology import HANDOVER_SECONDS, consumer_config
 from runlane.contracts import subjects
-from runlane.contracts.grants import OPERATOR, SERVICES, grant
+from runlane.contracts.grants import OPERATOR, USERS, grant
 from runlane.settings import Settings
 from runlane_cli.natsserver import NatsServer, free_port
 from tests.support.eventually import eventually
@@ -65,7 +65,7 @@ async def visitor(server: NatsServer, request: pytest.FixtureRequest) -> AsyncIt
 _FORBIDDEN = [
     *(
         (service, "publish", subject)
-        for service in SERVICES
+        for service in USERS
         for subject in (
             "$JS.API.STREAM.DELETE.EVENTS",
             "$JS.API.STREAM.PURGE.REQUESTS",
@@ -78,11 +78,11 @@ _FORBIDDEN = [
     ),
     *(
         (service, "subscribe", f"_INBOX.{other}.>")
-        for service in SERVICES
-        for other in (*SERVICES, OPERATOR)
+        for service in USERS
+        for other in (*USERS, OPERATOR)
         if other != service
     ),
-    *((service, "subscribe", subject) for service in SERVICES for subject in (">", "runlane.>", "runlane.event.>")),
+    *((service, "subscribe", subject) for service in USERS for subject in (">", "runlane.>", "runlane.event.>")),
     ("gateway", "publish", _RESULT),
     ("gateway", "publish", "runlane.event.acme.hello.e1.state.started"),
     ("gateway", "publish", "runlane.event.acme.hello.e1.trace"),
@@ -101,6 +101,14 @@ _FORBIDDEN = [
     ("scheduler", "publish", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.recorder"),
     ("scheduler", "publish", "$JS.API.CONSUMER.CREATE.EVENTS.mine.runlane.event.>"),
     ("recorder", "publish", _RESULT),
+    ("subscriber", "publish", _RESULT),
+    ("subscriber", "publish", "runlane.request.0.acme.hello"),
+    ("subscriber", "publish", "$JS.API.DIRECT.GET.REQUESTS"),
+    ("subscriber", "publish", "$JS.API.CONSUMER.CREATE.REQUESTS.mine.runlane.request.>"),
+    ("subscriber", "publish", "$JS.API.CONSUMER.CREATE.EVENTS.recorder.runlane.event.>"),
+    ("subscriber", "publish", "$JS.API.CONSUMER.MSG.NEXT.EVENTS.recorder"),
+    ("subscriber", "publish", "$JS.ACK.EVENTS.recorder.1.1.1.1.1"),
+    ("subscriber", "subscribe", "$KV.DIRECTORY.>"),
     ("recorder", "publish", "runlane.event.acme.hello.e1.queued"),
     ("recorder", "publish", "$KV.DIRECTORY.keys.k1"),
     ("recorder", "publish", "$JS.API.CONSUMER.MSG.NEXT.REQUESTS.executors"),
@@ -117,8 +125,8 @@ async def test_a_service_is_refused_what_is_not_its_own(visitor: Visitor, direct
 
 @pytest.mark.parametrize(
     ("visitor", "direction", "subject"),
-    [(service, "publish", subject) for service in SERVICES for subject in grant(service).publish]
-    + [(service, "subscribe", subject) for service in SERVICES for subject in grant(service).subscribe],
+    [(service, "publish", subject) for service in USERS for subject in grant(service).publish]
+    + [(service, "subscribe", subject) for service in USERS for subject in grant(service).subscribe],
     indirect=["visitor"],
     ids=lambda value: str(value),
 )

@@ -4,6 +4,8 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.documents import ROOT, Block
@@ -37,9 +39,9 @@ class Reader:
         administrator = engine.credentials()["admin_key"]
         self._administrator = f"RUNLANE_URL={engine.url} RUNLANE_API_KEY={administrator}"
 
-    def run(self, *blocks: Block) -> str:
-        """The blocks in a shell that stops at the first command which fails; what it said."""
-        text = "\n".join(self._script(block) for block in blocks)
+    def run(self, *blocks: Block, text: str = "", then: str = "") -> str:
+        """The blocks, or a text, in a shell that stops at the first command which fails; what it said."""
+        text = "\n".join([text, *(self._script(block) for block in blocks), then])
         ran = subprocess.run(
             ["bash", "-eu", "-O", "expand_aliases", "-o", "pipefail", "-c", f"{self._administrator}\n{text}"],
             cwd=self.directory,
@@ -50,7 +52,8 @@ class Reader:
             stdin=subprocess.DEVNULL,
             timeout=120,
         )
-        assert ran.returncode == 0, f"{blocks[0].place}\n{text}\n{ran.stdout}\n{ran.stderr}"
+        places = [block.place for block in blocks]
+        assert ran.returncode == 0, f"{places}\n{text}\n{ran.stdout}\n{ran.stderr}"
         return ran.stdout
 
     def python(self, block: Block) -> str:
@@ -60,6 +63,17 @@ class Reader:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert ran.returncode == 0, f"{block.place}\n{ran.stderr}"
         return ran.stdout
+
+    @contextmanager
+    def listener(self, block: Block, environment: Mapping[str, str]) -> "Iterator[subprocess.Popen[str]]":
+        """A Python program that runs while the reader does something else."""
+        command = [sys.executable, "-c", block.text]
+        program = subprocess.Popen(command, env={**self._environment, **environment}, stdout=subprocess.PIPE, text=True)
+        try:
+            yield program
+        finally:
+            program.kill()
+            program.wait()
 
     def _script(self, block: Block) -> str:
         text = "\n".join(line for line in block.text.splitlines() if not line.startswith((*self.left_out, "KEY=")))

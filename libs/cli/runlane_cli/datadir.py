@@ -50,6 +50,7 @@ class EngineState(Struct, frozen=True, kw_only=True):
     nats_password: str
     services: Mapping[str, int] = field(default_factory=dict)
     observer_password: str = ""
+    subscriber_password: str = ""
     durability: Literal["fsync", "buffered"] = "buffered"
     queue_max_bytes: int | None = None
 

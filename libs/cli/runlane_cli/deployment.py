@@ -4,7 +4,7 @@ import secrets
 from importlib.metadata import version
 from pathlib import Path
 
-from runlane.contracts.grants import OPERATOR, SERVICES, users
+from runlane.contracts.grants import OPERATOR, USERS, users
 from runlane.sealing import generate_master_key
 
 from .datadir import new_api_key
@@ -24,7 +24,7 @@ def make_secrets(directory: Path) -> list[Path]:
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     database, cache = _kept(directory, "postgres_password"), _kept(directory, "redis_password")
-    passwords = {user: _kept(directory, f"nats_{user}_password") for user in (OPERATOR, *SERVICES, _CLUSTER)}
+    passwords = {user: _kept(directory, f"nats_{user}_password") for user in (OPERATOR, *USERS, _CLUSTER)}
     wanted = {
         "master_key": generate_master_key(),
         "admin_key": new_api_key(),

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from runlane.contracts.grants import OPERATOR
+from runlane.contracts.grants import OPERATOR, SUBSCRIBER
 from runlane.settings import Settings
 
 from .brokerwatch import keep_writing
@@ -184,6 +184,7 @@ class Engine:
                     nats_password=self._nats.password_of(OPERATOR),
                     services={service.spec.name: service.pid for service in self.services if service.pid is not None},
                     observer_password=self._nats.password_of(OBSERVER),
+                    subscriber_password=self._nats.password_of(SUBSCRIBER),
                     durability=self._options.durability,
                     queue_max_bytes=self._queue_max_bytes(),
                 )

@@ -18,6 +18,7 @@ from .dead_commands import dead, drain, executors
 from .deploy_commands import deploy_secrets, migrate
 from .directory_commands import config, orgs, secrets
 from .doctor_command import doctor
+from .events_command import events_access
 from .executions_commands import executions
 from .forms_commands import forms
 from .gateway_command import JsonOption, gateway_command
@@ -61,6 +62,7 @@ app.command()(backup)
 app.command()(restore)
 app.command()(verify)
 app.command()(doctor)
+app.command("events-access")(events_access)
 
 
 def main() -> None:

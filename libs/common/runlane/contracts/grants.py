@@ -42,6 +42,8 @@ class Grant(Struct, frozen=True):
     denied: list[str] = []
 
 
+#: Programs of others that listen to events: see docs/guide/events.md.
+SUBSCRIBER = "subscriber"
 #: Who makes streams and resets them, copies and restores them, and seals them anew: a person at a command line.
 OPERATOR = "operator"
 
@@ -165,6 +167,27 @@ def _recorder() -> Grant:
     )
 
 
+def _subscriber() -> Grant:
+    """Reads events of executions, live and with consumers of its own, and nothing else: requests are not for it."""
+    events, recorder = subjects.EVENTS, subjects.RECORDER
+    return Grant(
+        publish=[
+            f"$JS.API.STREAM.INFO.{events}",
+            f"$JS.API.CONSUMER.INFO.{events}.*",
+            f"$JS.API.CONSUMER.DELETE.{events}.*",
+            *_follow(events, subjects.ALL_EVENTS),
+            f"$JS.ACK.{events}.>",
+        ],
+        subscribe=[f"{subjects.LIVE}.>", f"_INBOX.{SUBSCRIBER}.>"],
+        denied=[
+            f"$JS.API.CONSUMER.DELETE.{events}.{recorder}",
+            f"$JS.API.CONSUMER.CREATE.{events}.{recorder}.>",
+            f"$JS.API.CONSUMER.MSG.NEXT.{events}.{recorder}",
+            f"$JS.ACK.{events}.{recorder}.>",
+        ],
+    )
+
+
 _GRANTS: Mapping[str, Callable[[], Grant]] = {
     "gateway": _gateway,
     "executor": _executor,
@@ -174,8 +197,14 @@ _GRANTS: Mapping[str, Callable[[], Grant]] = {
 SERVICES = tuple(_GRANTS)
 
 
+#: All with a password of their own, but the operator.
+USERS = (*SERVICES, SUBSCRIBER)
+
+
 def grant(service: str) -> Grant:
-    """What a service may do; raises `KeyError` for what is none."""
+    """What a service, or a subscriber, may do; raises `KeyError` for what is neither."""
+    if service == SUBSCRIBER:
+        return _subscriber()
     found = _GRANTS[service]()
     return Grant([*_look(), *found.publish], [f"_INBOX.{service}.>", *found.subscribe], found.denied)
 
@@ -184,7 +213,7 @@ def users(password: Callable[[str], str]) -> str:
     """The `users` of a nats-server configuration, an operator among them who may do everything. `password` gives each
     user's, quoted."""
     lines = [f"{{ user: {OPERATOR}, password: {password(OPERATOR)} }}"]
-    for service in SERVICES:
+    for service in USERS:
         allowed = grant(service)
         publish = {"allow": allowed.publish, **({"deny": allowed.denied} if allowed.denied else {})}
         permissions = msgspec.json.format(
