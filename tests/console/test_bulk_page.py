@@ -71,3 +71,13 @@ async def test_whoever_may_only_look_has_no_such_buttons(open_page: Opened, desk
     page = await open_page("#/demo/executions", key=made["key"])
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
     await expect(page.get_by_role("button", name="Cancel all…")).to_have_count(0)
+
+
+async def test_a_dialog_is_not_left_standing_over_another_page(open_page: Opened, desk: Desk) -> None:
+    await desk.run("small")
+    page = await open_page("#/demo/executions")
+    await page.get_by_role("button", name="Cancel all…").click()
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    await page.evaluate("location.hash = '#/demo/code'")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Workflows")
+    await expect(page.get_by_role("dialog")).to_have_count(0)

@@ -12,7 +12,9 @@ export function dialog(title, build, { wide = false } = {}) {
       h("header", h("h2", { id }, title),
         h("button.plain", { type: "button", "aria-label": "Close", onclick: () => close() }, "✕")),
       build(close));
-    element.addEventListener("close", () => { element.remove(); resolve(value); });
+    const left = () => element.close();
+    addEventListener("hashchange", left);
+    element.addEventListener("close", () => { removeEventListener("hashchange", left); element.remove(); resolve(value); });
     element.addEventListener("click", (event) => { if (event.target === element) close(); });
     document.body.append(element);
     element.showModal();
