@@ -18,13 +18,13 @@ from runlane.contracts.messages import Caller, Cancelled, CancelledData, Request
 from runlane.contracts.permits import decode_permits
 from runlane.directory import org_key
 from runlane.ports import Message
+from runlane.sealing import generate_master_key
 from runlane.service import end_task
 from runlane.settings import Settings
 from runlane_executor.app import open_room
 from runlane_executor.intake import Intake
 from tests.support.eventually import eventually
 from tests.support.executor_client import Client
-from tests.support.executor_fixtures import KEY
 
 _WORKFLOWS = """
 import asyncio
@@ -75,7 +75,8 @@ def limited_settings(settings: Settings, tmp_path: Path) -> Settings:
     workflows = tmp_path / "workflows"
     workflows.mkdir()
     (workflows / "limited.py").write_text(_WORKFLOWS)
-    return msgspec.structs.replace(settings, workflows=workflows, master_key=KEY, stop_grace=1.0, executor_children=1)
+    key = generate_master_key()
+    return msgspec.structs.replace(settings, workflows=workflows, master_key=key, stop_grace=1.0, executor_children=1)
 
 
 @pytest.fixture

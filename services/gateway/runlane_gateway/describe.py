@@ -64,7 +64,8 @@ class Described:
 
     def lines(self, type_: type[msgspec.Struct]) -> dict[str, Any]:
         """For `openapi_extra`: each line of the body is this."""
-        content = {"application/x-ndjson": {"schema": self._reference(type_)}}
+        # One line is a JSON document, too.
+        content = {media: {"schema": self._reference(type_)} for media in ("application/x-ndjson", _JSON)}
         return {"requestBody": {"required": True, "content": content}}
 
     def answers(self, type_: type[msgspec.Struct], status: int = 200) -> dict[int | str, dict[str, Any]]:
@@ -202,7 +203,8 @@ def _describe_refusals(operation: dict[str, Any], path: str, method: str) -> Non
     """Every status that the operation can answer with beside its own, so that clients can be generated from it."""
     if not needs_key(method.upper(), path):
         operation["security"] = []
-        return
+        if not path.startswith("/sign-in/"):
+            return  # pages and probes refuse nobody; webhooks say for themselves what they answer
     statuses = _REFUSALS if method == "get" else {**_REFUSALS, **_REFUSALS_OF_CHANGES}
     for status, text in statuses.items():
         operation["responses"].setdefault(str(status), _response(text, _ref(ErrorEnvelope)))
