@@ -75,7 +75,7 @@ async def test_the_same_batch_again_starts_nothing_again(client: httpx.AsyncClie
     other = {"parameters": {"email": "other@b.c"}, "idempotencyKey": "import-7:3"}
     refused = await send(client, "checked", other)
     assert refused.status_code == 422
-    assert refused.json()["errors"][0]["error"] == "UnprocessableRequest"
+    assert refused.json()["error"] == "UnprocessableRequest"
     await eventually(lambda: len(executor.requests) == 20)
 
 
@@ -97,7 +97,7 @@ async def test_what_is_no_batch_starts_nothing(
 ) -> None:
     answer = await client.post("/workflows/quick/batch", content=body, headers=headers)
     assert answer.status_code == status
-    assert answer.json().get("message") or answer.json()["errors"][0]["message"]
+    assert answer.json()["message"]
     assert not executor.requests
 
 
@@ -120,7 +120,7 @@ async def test_a_full_queue_is_told_of_each_line_and_the_whole_may_be_tried_agai
     answer = await send(client, "quick", {}, {})
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
-    assert [one["line"] for one in answer.json()["errors"]] == [1, 2]
+    assert [one["line"] for one in answer.json()["details"]["errors"]] == [1, 2]
 
 
 async def test_a_batch_is_for_the_callers_organisation_and_workflows(gateway: Gateway) -> None:

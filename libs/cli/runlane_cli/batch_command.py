@@ -77,9 +77,10 @@ def _send(gateway: Gateway, name: str, piece: list[tuple[int, bytes]], priority:
     try:
         told = gateway.post_bytes(f"/workflows/{escaped(name)}/batch", body, headers)
     except GatewayRefused as refused:
-        if "errors" not in refused.envelope:
+        errors = (refused.envelope.get("details") or {}).get("errors")
+        if errors is None:
             raise
-        told = refused.envelope  # every line of this piece was refused
+        told = {"executions": [], "errors": errors}  # every line of this piece was refused
     for kind, found in (("executions", outcome.executions), ("errors", outcome.errors)):
         found += [{**one, "line": piece[one["line"] - 1][0]} for one in told[kind]]
 

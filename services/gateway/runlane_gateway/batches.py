@@ -122,10 +122,9 @@ class BatchDoor:
         if self._rates is not None and len(lines) > 1:
             await self._rates.admit_more(request.scope, principal, len(lines) - 1)
         accepted, refused = await self._start_all(batch, lines)
-        view = BatchView(len(accepted), len(refused), accepted, [one for one, _ in refused])
-        # Where every line met the same wall, such as a full queue, the whole may be tried again.
-        status = 202 if accepted else max(status for _, status in refused)
-        return answer(view, status, [(b"retry-after", b"1")] if status == 503 else [])
+        if not accepted:
+            return _all_refused(refused)
+        return answer(BatchView(len(accepted), len(refused), accepted, [one for one, _ in refused]), 202)
 
     async def _start_all(
         self, batch: _Batch, lines: list[tuple[int, bytes]]
@@ -203,6 +202,17 @@ def _refused(line: int, problem: Exception) -> tuple[BatchRefused, int]:
     told = refusal(problem)
     envelope = msgspec.json.decode(told.body, type=ErrorEnvelope)
     return BatchRefused(line, envelope.error, envelope.message, envelope.details), told.status_code
+
+
+def _all_refused(refused: list[tuple[BatchRefused, int]]) -> Answer:
+    """Where every line met the same wall, such as a full queue, the whole may be tried again."""
+    gravest, status = max(refused, key=lambda one: one[1])
+    envelope = ErrorEnvelope(
+        error=gravest.error,
+        message=f"No line was accepted. Line {gravest.line}: {gravest.message}",
+        details={"errors": [one for one, _ in refused]},
+    )
+    return answer(envelope, status, [(b"retry-after", b"1")] if status == 503 else [])
 
 
 def _check_type(headers: Mapping[bytes, bytes]) -> None:

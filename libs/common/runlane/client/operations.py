@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .calls import Answer, Call, checked, json_call
 from .errors import CallRefused, NotYetEnded
-from .models import Accepted, BatchOutcome, Execution, Line, Page
+from .models import Accepted, BatchOutcome, Execution, Line, Page, RefusedLine
 
 #: The gateway waits so many seconds at once.
 _WAIT_SECONDS = 25
@@ -111,9 +111,12 @@ def batch(
         headers=headers,
         patience=_BATCH_PATIENCE,
     )
-    if answer.status >= 400 and b'"errors"' not in answer.content:
-        checked(answer)
-    return answer.read(BatchOutcome)
+    try:
+        return checked(answer).read(BatchOutcome)
+    except CallRefused as refused:
+        if "errors" not in refused.details:
+            raise
+        return BatchOutcome([], msgspec.convert(refused.details["errors"], list[RefusedLine]))
 
 
 def anything(method: str, path: str, body: object, query: Mapping[str, Any]) -> Generator[Call, Answer, Any]:
