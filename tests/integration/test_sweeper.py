@@ -10,12 +10,16 @@ import pytest
 
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.adapters.nats.bus import NatsBus
+from runlane.approving import expiry_message
 from runlane.clock import ManualClock
 from runlane.contracts import subjects
 from runlane.contracts.messages import (
     STATE_TAILS,
     ApprovalExpired,
+    Approved,
     Caller,
+    DecidedData,
+    Decision,
     Failed,
     Failure,
     Queued,
@@ -178,6 +182,19 @@ async def test_what_waits_past_its_time_goes_on(intake: Intake, lost: Lost, stat
     assert await lost.sweep() == 1
     assert isinstance(await lost.caller.ended(request), Succeeded)
     assert "swept" in (await reason_of(lost, request) or "")
+
+
+async def test_what_was_approved_does_not_wait_for_the_end_of_its_approval(
+    intake: Intake, lost: Lost, bus: NatsBus
+) -> None:
+    """Its gateway died after the decision; the message for the expiry is there still, days ahead."""
+    request = await lost.queued("echo", {"value": 3}, needs_approval=True)
+    await bus.publish(expiry_message(request, datetime.now(UTC) + timedelta(days=3)))
+    given = Decision(approved=True, by=request.caller, at=long_ago(), digest="d")
+    data = DecidedData(decisions=[given], asked_at=long_ago())
+    await lost.state(request, Approved(**envelope(request, "decision"), data=data))
+    assert await lost.sweep() == 1
+    assert isinstance(await lost.caller.ended(request), Succeeded)
 
 
 async def test_what_was_never_put_up_for_approval_does_not_run(intake: Intake, lost: Lost, tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ MUTATIONS = [
     Mutation(
         "an approval put up has no end of its wait",
         f"{_GATEWAY}/accept.py",
-        "            await self._bus.publish(wake_message(request, terms.expires_at), timeout=PUBLISH_SECONDS)\n",
+        "            await self._bus.publish(expiry_message(request, terms.expires_at), timeout=PUBLISH_SECONDS)\n",
         "",
     ),
     Mutation(

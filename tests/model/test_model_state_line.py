@@ -1,6 +1,6 @@
 """Real gateways and executors over a broker in memory: any order, any loss, a crash between any two effects.
 
-`RUNLANE_MODEL_EXAMPLES` sets how many plans are played. What is checked is in `World.check` and `World.check_ended`.
+What is checked is in `Oracle.check` and `Oracle.check_ended`. `RUNLANE_MODEL_EXAMPLES=100000` searches further.
 """
 
 import pytest

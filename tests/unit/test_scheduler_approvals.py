@@ -20,13 +20,13 @@ async def test_a_tick_that_needs_an_approval_waits_for_it() -> None:
     world.put(ACME, manifest(requires_approval=True))
     await world.open()
     await world.at("2026-03-02T09:00:01")
-    assert kinds(world) == ["tick.audit", "event.queued", "delayed.wake", "event.pending_approval"]
+    assert kinds(world) == ["tick.audit", "event.queued", "delayed.expiry", "event.pending_approval"]
     assert isinstance(world.bus, SchedulerBus)
-    wake, pending = world.bus.published[2:]
+    expiry, pending = world.bus.published[2:]
     event = decode_event(pending.payload)
     assert isinstance(event, PendingApproval)
-    assert (event.data.step, wake.deliver_at) == (None, event.data.terms.expires_at)
-    assert decode_request(wake.payload).wake
+    assert (event.data.step, expiry.deliver_at) == (None, event.data.terms.expires_at)
+    assert decode_request(expiry.payload).wake
     assert (pending.expect_last, pending.expect_on) == (0, subjects.state_line("acme", "audit", event.subject))
 
 

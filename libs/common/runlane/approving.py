@@ -44,11 +44,21 @@ def terms_of(manifest: Manifest, rule: ApprovalRule | None, now: datetime) -> Ap
 
 
 def wake_message(request: Request, at: datetime, lane: str = subjects.FIRST_LANE) -> Message:
-    """Has an executor look at the execution at that time: its approval may have expired, or whoever moved it may have
-    died before he told the queue. To be stored before what it is there for; it replaces an earlier one.
+    """Has an executor look at the execution at that time: whoever moved it may have died before he told the queue.
+
+    To be stored before what it is there for; it replaces an earlier one.
     """
+    return _look_message(subjects.wake(request.execution_id), request, at, lane)
+
+
+def expiry_message(request: Request, at: datetime, lane: str = subjects.FIRST_LANE) -> Message:
+    """Has an executor look at the execution when its approval expires. To be stored before it is put up for it."""
+    return _look_message(subjects.expiry(request.execution_id), request, at, lane)
+
+
+def _look_message(subject: str, request: Request, at: datetime, lane: str) -> Message:
     return Message(
-        subject=subjects.wake(request.execution_id),
+        subject=subject,
         payload=encode(msgspec.structs.replace(request, wake=True, reply_to=None)),
         # Each is one of its own: it replaces an earlier one even if it asks for the same time.
         id=f"{request.execution_id}:wake:{uuid.uuid4().hex}",

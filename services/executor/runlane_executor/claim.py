@@ -6,7 +6,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec import Struct
 
-from runlane.approving import wake_message
+from runlane.approving import expiry_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.messages import (
@@ -195,7 +195,7 @@ class Claims:
         if isinstance(state, PendingApproval) and state.data.step is None:
             if self._clock.now() >= state.data.terms.expires_at:
                 return await self._expire(request, lane, stored.sequence, state)
-            await self._line.publish(wake_message(request, state.data.terms.expires_at, lane))
+            await self._line.publish(expiry_message(request, state.data.terms.expires_at, lane))
         else:
             await self.ask_again(request, state, stored.sequence, lane)
         return Settled()

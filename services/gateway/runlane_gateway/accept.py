@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from runlane.approving import NO_PARAMETERS, pending_message, wake_message
+from runlane.approving import NO_PARAMETERS, expiry_message, pending_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
@@ -183,7 +183,7 @@ class Acceptor:
         digest = self.digest(submission) if submission.parameters else NO_PARAMETERS
         pending = pending_message(self._source, request, terms, digest, self.clock.now(), submission.run_at)
         try:
-            await self._bus.publish(wake_message(request, terms.expires_at), timeout=PUBLISH_SECONDS)
+            await self._bus.publish(expiry_message(request, terms.expires_at), timeout=PUBLISH_SECONDS)
             told = await self._bus.publish(pending, timeout=PUBLISH_SECONDS)
             self.last_sequence = max(self.last_sequence, told)
         except StateConflict:

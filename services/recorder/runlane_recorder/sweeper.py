@@ -114,7 +114,7 @@ class Sweeper:
         if isinstance(state, Started):
             if await self._is_leased(execution_id, state.data.request):
                 return False
-        elif await self._will_come(summary, queued):
+        elif await self._will_come(summary, state, queued):
             return False
         record = await self._store.get(org, execution_id)
         queued_event = await self._bus.last(subjects.EVENTS, subjects.event(org, workflow, execution_id, "queued"))
@@ -167,9 +167,14 @@ class Sweeper:
         found = await self._bus.read(stream, filters[stream], after=int(sequence) - 1, limit=1)
         return any(stored.sequence == int(sequence) and execution_id in _executions_in([stored]) for stored in found)
 
-    async def _will_come(self, summary: Summary, queued: dict[Place, frozenset[str] | None]) -> bool:
+    async def _will_come(
+        self, summary: Summary, state: AnyEvent | None, queued: dict[Place, frozenset[str] | None]
+    ) -> bool:
         """Whether a message for it waits for its time, or for an executor."""
-        for subject in (subjects.delayed(summary.execution_id), subjects.wake(summary.execution_id)):
+        places = [subjects.delayed(summary.execution_id), subjects.wake(summary.execution_id)]
+        if state is None or isinstance(state, PendingApproval):
+            places.append(subjects.expiry(summary.execution_id))  # of what was decided, it comes far too late
+        for subject in places:
             if await self._bus.last(subjects.DELAYED, subject) is not None:
                 return True
         there = await self._waiting(summary, queued)

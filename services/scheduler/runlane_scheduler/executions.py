@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 import msgspec
 from msgspec import Raw, Struct
 
-from runlane.approving import NO_PARAMETERS, pending_message, terms_of, wake_message
+from runlane.approving import NO_PARAMETERS, expiry_message, pending_message, terms_of
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
@@ -116,7 +116,7 @@ class Executions:
         line = subjects.state_line(request.org, request.workflow, request.execution_id)
         if await self._bus.last(subjects.EVENTS, line) is not None:
             return
-        await self._bus.publish(wake_message(request, terms.expires_at))
+        await self._bus.publish(expiry_message(request, terms.expires_at))
         try:
             await self._bus.publish(pending_message(self._source, request, terms, NO_PARAMETERS, now, later))
         except StateConflict:

@@ -61,6 +61,12 @@ def channels() -> dict[str, Channel]:
             payload=events.Request,
             stored=subjects.DELAYED,
         ),
+        "expiry": Channel(
+            address="runlane.delayed.{execution}.expiry",
+            summary="A request to look at an execution when its approval expires.",
+            payload=events.Request,
+            stored=subjects.DELAYED,
+        ),
         "due": Channel(
             address="runlane.due.{lane}.{org}.{workflow}",
             summary="A delayed request whose time has come.",

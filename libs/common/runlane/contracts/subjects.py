@@ -126,6 +126,12 @@ def wake(execution: str) -> str:
     return f"runlane.delayed.{check_token(execution, 'execution')}.wake"
 
 
+def expiry(execution: str) -> str:
+    """Where the end of an approval waits: of its own, as a wake-up for an earlier time would take its place, or be
+    replaced by it."""
+    return f"runlane.delayed.{check_token(execution, 'execution')}.expiry"
+
+
 def signal(org: str, workflow: str, execution: str, digest: str) -> str:
     """An event from outside; `digest` is made of its id, so that each has a subject of its own."""
     return f"{_execution(org, workflow, execution)}.signal.{check_token(digest, 'event')}"
