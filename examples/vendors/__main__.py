@@ -2,8 +2,9 @@
 
 import asyncio
 import json
+import signal
 import sys
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 
 from examples.vendors.backup import BackupStandIn
 from examples.vendors.connectwise import ConnectWiseStandIn
@@ -26,9 +27,16 @@ async def main() -> None:
         for key, value in secrets(*vendors).items():
             print(f"echo {value} | runlane secrets set {key}")
         print("# Ctrl-C ends them.", flush=True)
-        await asyncio.Event().wait()
+        await _told_to_stop()
+
+
+async def _told_to_stop() -> None:
+    """Ctrl-C, or SIGTERM; asked for by name, as what a script starts in the background ignores Ctrl-C."""
+    told = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    await told.wait()
 
 
 if __name__ == "__main__":
-    with suppress(KeyboardInterrupt):
-        asyncio.run(main())
+    asyncio.run(main())

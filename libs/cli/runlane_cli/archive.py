@@ -187,9 +187,26 @@ def _unpack(source: Path, target: Path) -> None:
     try:
         target.mkdir(mode=0o700)
         with tarfile.open(source, "r:") as tar:
-            tar.extractall(target, filter="data")
+            for member in tar:
+                _unpack_member(tar, member, target)
     except (tarfile.TarError, OSError) as problem:
         raise CommandFailed(f"{source} cannot be unpacked: {problem}. Nothing was restored.") from None
+
+
+def _unpack_member(tar: tarfile.TarFile, member: tarfile.TarInfo, target: Path) -> None:
+    """One file or directory, as `tarfile`'s "data" filter has it, which Python got with 3.11.4 only."""
+    place = target / member.name
+    if not place.resolve().is_relative_to(target.resolve()):
+        raise tarfile.TarError(f"{member.name!r} is outside of it")
+    if member.isdir():
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return
+    content = tar.extractfile(member) if member.isreg() else None
+    if content is None:
+        raise tarfile.TarError(f"{member.name!r} is neither a file nor a directory")
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with place.open("xb") as file:
+        shutil.copyfileobj(content, file, _READ_BYTES)
 
 
 def _pack(directory: Path, target: Path) -> None:

@@ -59,7 +59,7 @@ def serve(name: str, open_room: OpenRoom) -> None:
     except ConfigurationError as problem:
         print(f"runlane {name}: {problem.message}", file=sys.stderr)
         raise SystemExit(2) from None
-    configure_logging(name, settings)
+    configure_logging(name, settings, for_good=True)
     try:
         uvloop.run(_serve(name, open_room, settings, ready))
     except ConfigurationError as problem:

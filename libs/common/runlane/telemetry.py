@@ -9,8 +9,12 @@ import structlog
 from runlane.settings import Settings
 
 
-def configure_logging(service: str, settings: Settings) -> None:
-    """Send everything, the standard library's loggers too, to stderr in one form; call once per process."""
+def configure_logging(service: str, settings: Settings, *, for_good: bool = False) -> None:
+    """Send everything, the standard library's loggers too, to stderr in one form; call once per process.
+
+    `for_good`: the loggers may keep it, which is faster; a command that is called as a function must not ask for that,
+    as the process lives on.
+    """
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     renderer: Any = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
     shared: list[Any] = [
@@ -24,7 +28,7 @@ def configure_logging(service: str, settings: Settings) -> None:
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
+        cache_logger_on_first_use=for_good,
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processor=renderer, foreign_pre_chain=shared))
