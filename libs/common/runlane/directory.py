@@ -23,6 +23,7 @@ from runlane.contracts.directory import (
     decode_entry,
 )
 from runlane.contracts.forms import Form
+from runlane.contracts.subscriptions import Subscription, SubscriptionState, state_key, subscription_key
 from runlane.contracts.webhooks import Webhook
 from runlane.errors import SealBroken
 from runlane.ports import DirectoryStore
@@ -216,6 +217,19 @@ class Directory:
 
     def webhooks(self, org: str) -> list[Webhook]:
         return self._of_org("webhooks", org, Webhook)
+
+    def subscription(self, org: str, id_: str) -> Subscription | None:
+        return self._get(subscription_key(org, id_), Subscription)
+
+    def subscriptions(self, org: str) -> list[Subscription]:
+        return self._of_org("subscriptions", org, Subscription)
+
+    def all_subscriptions(self) -> Iterable[Subscription]:
+        return self._all("subscriptions", Subscription)
+
+    def subscription_state(self, org: str, id_: str) -> SubscriptionState | None:
+        """How delivering goes; None while all is well."""
+        return self._get(state_key(org, id_), SubscriptionState)
 
     def _true_value(self, value: ConfigValue) -> Any:
         if value.sealed is None or self._sealer is None:

@@ -80,8 +80,8 @@ class Delivery(Protocol):
         """Done with it. At most once: a lost ack means another delivery."""
         ...
 
-    def nak(self) -> None:
-        """Give it back; it is delivered again at once."""
+    def nak(self, delay: float = 0) -> None:
+        """Give it back; it is delivered again at once, or after so many seconds."""
         ...
 
     def in_progress(self) -> None:
@@ -119,6 +119,19 @@ class ConsumerLag(Struct, frozen=True):
     pending: int
     unacknowledged: int
     delivered: int
+
+
+class Durable(Struct, frozen=True, kw_only=True):
+    """A durable consumer that is made when it is needed: of the `filters`, from what was stored at `since` on.
+
+    What is not acknowledged within `lease` seconds is delivered again. At most `most` messages are out at a time, those
+    included that were given back for later.
+    """
+
+    filters: list[str]
+    since: datetime
+    lease: float
+    most: int
 
 
 class Bus(Protocol):
@@ -174,6 +187,20 @@ class Bus(Protocol):
         self, stream: str, consumer: str, deliver: Callable[[Delivery], None], room: Callable[[], int]
     ) -> Consumption:
         """Deliver to `deliver`, never having asked for more than `room()` messages. `deliver` must not block."""
+        ...
+
+    async def consume_durable(
+        self, stream: str, consumer: str, durable: Durable, deliver: Callable[[Delivery], None], room: Callable[[], int]
+    ) -> Consumption:
+        """`consume` with a consumer that is made, or brought up to date, as `durable` says."""
+        ...
+
+    async def consumers(self, stream: str, prefix: str) -> list[str]:
+        """The durable consumers whose names begin so."""
+        ...
+
+    async def remove_consumer(self, stream: str, consumer: str) -> None:
+        """Remove a durable consumer; one that is not there is no error. Raises `BusUnavailable`."""
         ...
 
     async def lag(self, stream: str, consumer: str) -> ConsumerLag:

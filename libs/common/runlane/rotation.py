@@ -16,6 +16,7 @@ from runlane.contracts import subjects
 from runlane.contracts.directory import ConfigValue, Entry, SecretValue, config_context, secret_context
 from runlane.contracts.messages import Queued, Request, Retrying, Suspended, Traced, decode_event, decode_request
 from runlane.contracts.records import FINISHED, ExecutionQuery, Status
+from runlane.contracts.subscriptions import Subscription, subscription_context
 from runlane.contracts.webhooks import Webhook, webhook_context
 from runlane.directory import Directory
 from runlane.errors import SealBroken, StateConflict
@@ -33,6 +34,7 @@ CONTEXTS: dict[type[Any], Callable[[Any], str]] = {
     SecretValue: lambda entry: secret_context(entry.org, entry.name, entry.version),
     ConfigValue: lambda entry: config_context(entry.org, entry.key),
     Webhook: lambda entry: webhook_context(entry.org, entry.workflow),
+    Subscription: lambda entry: subscription_context(entry.org, entry.id),
 }
 
 

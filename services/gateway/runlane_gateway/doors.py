@@ -42,6 +42,7 @@ from .parts import Parts
 from .schedules import ScheduleDoors
 from .secrets import SecretDoors
 from .sign_in import SignInDoors
+from .subscriptions import SubscriptionDoors
 from .tokens import trusted_tokens
 from .webhook_door import webhook_routes
 from .webhook_settings import Webhooks
@@ -84,6 +85,7 @@ def build(parts: Parts, problems: Reasons, degraded: Reasons) -> Gate:
         ExecutorDoors(parts).routes(described),
         OverviewDoor(parts).routes(described),
         WebhookDoors(parts, webhooks).routes(described),
+        SubscriptionDoors(parts).routes(described),
     ]
     for router in routers:
         app.include_router(router)

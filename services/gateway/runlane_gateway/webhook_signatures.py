@@ -4,7 +4,6 @@ Everything is compared in constant time and with every live secret, and what is 
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -14,6 +13,7 @@ from typing import Any, TypeAlias
 
 from msgspec import Struct
 
+from runlane import standard_webhooks
 from runlane.contracts.webhooks import Dedupe, Scheme, Webhook
 from runlane.errors import BadRequest
 
@@ -25,7 +25,6 @@ TIMED: frozenset[Scheme] = frozenset({"standard", "slack"})
 #: Senders sign with two secrets while they rotate; more signatures than this are not looked at.
 _MOST_SIGNATURES = 10
 _LONGEST_ID = 200
-_STANDARD_PREFIX = "whsec_"
 
 
 class Key(Struct, frozen=True):
@@ -45,19 +44,12 @@ class Given(Struct, frozen=True):
 
 def key_of(scheme: Scheme, secret: str) -> bytes:
     """The key that a secret stands for. Raises `ValueError` saying what is wrong with it."""
-    if scheme != "standard":
-        return secret.encode()
-    text = secret.removeprefix(_STANDARD_PREFIX)
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("a Standard Webhooks secret is whsec_ and base64") from None
+    return standard_webhooks.key_of(secret) if scheme == "standard" else secret.encode()
 
 
 def new_secret(scheme: Scheme) -> str:
     """A secret of 256 random bits in the form that the scheme wants."""
-    random = os.urandom(32)
-    return _STANDARD_PREFIX + base64.b64encode(random).decode() if scheme == "standard" else random.hex()
+    return standard_webhooks.new_secret() if scheme == "standard" else os.urandom(32).hex()
 
 
 def verify(webhook: Webhook, keys: Sequence[Key], given: Given) -> None:
@@ -130,8 +122,7 @@ def _standard(webhook: Webhook, keys: Sequence[bytes], given: Given) -> None:
     """https://www.standardwebhooks.com: HMAC-SHA256 over `id.timestamp.body`; signatures separated by spaces."""
     id_, stamp = given.headers.get(b"webhook-id", b""), given.headers.get(b"webhook-timestamp", b"")
     signatures = given.headers.get(b"webhook-signature", b"").split(b" ")[:_MOST_SIGNATURES]
-    digests = _digests(keys, id_ + b"." + stamp + b"." + given.body)
-    _check_signature([b"v1," + base64.b64encode(digest) for digest in digests], signatures)
+    _check_signature([standard_webhooks.signature(key, id_, stamp, given.body) for key in keys], signatures)
     _check_time(stamp, webhook, given.now)
 
 

@@ -9,3 +9,11 @@ LATENESS = Histogram(
     buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 3600),
 )
 SCHEDULES = Gauge("runlane_scheduler_schedules", "Schedules known: workflows times organisations")
+
+SUBSCRIPTIONS = Gauge("runlane_subscriptions", "Subscriptions that this scheduler delivers to")
+SENT = Counter("runlane_subscription_attempts", "Events posted to subscriptions", ["outcome"])
+SENT_SECONDS = Histogram(
+    "runlane_subscription_attempt_seconds",
+    "How long a receiver took to answer",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15),
+)

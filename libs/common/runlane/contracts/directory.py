@@ -11,6 +11,7 @@ from msgspec import Raw, Struct, field
 
 from runlane.contracts.approvals import OfficeHours
 from runlane.contracts.forms import Form
+from runlane.contracts.subscriptions import Subscription, SubscriptionState
 from runlane.contracts.webhooks import Webhook
 
 ExecutionMode: TypeAlias = Literal["sync", "async", "scheduled"]
@@ -206,6 +207,8 @@ Entry: TypeAlias = (
     | Form
     | ApprovalRule
     | Webhook
+    | Subscription
+    | SubscriptionState
 )
 
 KINDS: dict[str, type[Entry]] = {
@@ -219,6 +222,8 @@ KINDS: dict[str, type[Entry]] = {
     "forms": Form,
     "approvals": ApprovalRule,
     "webhooks": Webhook,
+    "subscriptions": Subscription,
+    "subscriptionstates": SubscriptionState,
 }
 
 _decoders = {kind: msgspec.json.Decoder(type_) for kind, type_ in KINDS.items()}

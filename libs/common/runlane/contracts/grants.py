@@ -29,6 +29,7 @@ _STREAMS = (
     subjects.DEAD,
     subjects.PERMITS,
     subjects.WAITING,
+    subjects.OUTBOUND,
     DIRECTORY_STREAM,
 )
 _EXECUTION = "runlane.event.*.*.*"
@@ -95,6 +96,7 @@ def _gateway() -> Grant:
             f"{_EXECUTION}.signal.*",
             "runlane.audit.>",
             "runlane.delivery.>",
+            subjects.ALL_PINGS,
             "runlane.control.>",
             f"{DIRECTORY_PREFIX}>",
             f"$JS.API.STREAM.MSG.DELETE.{subjects.DEAD}",
@@ -145,10 +147,38 @@ def _scheduler() -> Grant:
             subjects.ALL_CANCELS,
             *_directory(),
             *_follow(subjects.EVENTS, subjects.ALL_TICKS),
+            *_deliver(),
         ],
         subscribe=[],
-        denied=[f"$JS.API.CONSUMER.MSG.NEXT.{subjects.EVENTS}.{subjects.RECORDER}"],
+        denied=_not_the_recorders(),
     )
+
+
+def _deliver() -> list[str]:
+    """Deliver to subscriptions, each from a durable consumer of its own."""
+    events = subjects.EVENTS
+    return [
+        f"$JS.API.CONSUMER.CREATE.{events}.*",
+        f"$JS.API.CONSUMER.DELETE.{events}.*",
+        f"$JS.API.CONSUMER.NAMES.{events}",
+        f"$JS.ACK.{events}.>",
+        *_work_off(subjects.OUTBOUND, subjects.PINGS),
+        "runlane.sent.>",
+        "runlane.audit.>",
+        f"{DIRECTORY_PREFIX}subscriptionstates.>",
+    ]
+
+
+def _not_the_recorders() -> list[str]:
+    """What wildcards over the consumers of EVENTS must not reach."""
+    events, recorder = subjects.EVENTS, subjects.RECORDER
+    return [
+        f"$JS.API.CONSUMER.DELETE.{events}.{recorder}",
+        f"$JS.API.CONSUMER.CREATE.{events}.{recorder}",
+        f"$JS.API.CONSUMER.CREATE.{events}.{recorder}.>",
+        f"$JS.API.CONSUMER.MSG.NEXT.{events}.{recorder}",
+        f"$JS.ACK.{events}.{recorder}.>",
+    ]
 
 
 def _recorder() -> Grant:
@@ -169,7 +199,7 @@ def _recorder() -> Grant:
 
 def _subscriber() -> Grant:
     """Reads events of executions, live and with consumers of its own, and nothing else: requests are not for it."""
-    events, recorder = subjects.EVENTS, subjects.RECORDER
+    events = subjects.EVENTS
     return Grant(
         publish=[
             f"$JS.API.STREAM.INFO.{events}",
@@ -179,12 +209,7 @@ def _subscriber() -> Grant:
             f"$JS.ACK.{events}.>",
         ],
         subscribe=[f"{subjects.LIVE}.>", f"_INBOX.{SUBSCRIBER}.>"],
-        denied=[
-            f"$JS.API.CONSUMER.DELETE.{events}.{recorder}",
-            f"$JS.API.CONSUMER.CREATE.{events}.{recorder}.>",
-            f"$JS.API.CONSUMER.MSG.NEXT.{events}.{recorder}",
-            f"$JS.ACK.{events}.{recorder}.>",
-        ],
+        denied=_not_the_recorders(),
     )
 
 

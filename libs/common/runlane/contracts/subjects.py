@@ -3,6 +3,7 @@
 Tokens are checked by `runlane.ids` before they get here and once more here: nats-py would publish to `*` or `>`.
 """
 
+from datetime import datetime
 from typing import NamedTuple
 
 from runlane.ids import check_token
@@ -13,6 +14,7 @@ EVENTS = "EVENTS"
 DEAD = "DEAD"
 PERMITS = "PERMITS"
 WAITING = "WAITING"
+OUTBOUND = "OUTBOUND"
 DIRECTORY = "DIRECTORY"
 #: The stream behind the directory is a key-value bucket that other NATS clients can read as such.
 DIRECTORY_STREAM = f"KV_{DIRECTORY}"
@@ -25,11 +27,16 @@ EVENT_SUBJECTS = ("runlane.event.>", "runlane.tick.>", "runlane.audit.>", "runla
 DEAD_SUBJECTS = ("runlane.dead.>",)
 PERMIT_SUBJECTS = ("runlane.permit.>",)
 WAITING_SUBJECTS = ("runlane.waiting.>",)
+OUTBOUND_SUBJECTS = ("runlane.sent.>", "runlane.ping.>")
 
 #: Stored events are republished for whoever watches live: `runlane.live.{event subject without runlane.}`.
 LIVE = "runlane.live"
 
 RECORDER = "recorder"  # durable consumer of EVENTS
+PINGS = "pings"  # durable consumer of OUTBOUND
+
+#: How the durable consumers of subscriptions begin.
+SUBSCRIBERS = "subscriber-"
 
 #: From the first, for organisations with little waiting, to the last (`runlane.lanes` chooses). Executors have one
 #: durable consumer for each on REQUESTS, and one of the same name on DELAYED for what became due.
@@ -45,6 +52,7 @@ ALL_EVENTS = "runlane.event.>"
 EVERYTHING = ">"
 ALL_DEAD = "runlane.dead.>"
 ALL_WAITING = "runlane.waiting.>"
+ALL_PINGS = "runlane.ping.>"
 ALL_PRESENCE = "runlane.control.presence.*"
 #: Executors answer with their presence.
 ROLL_CALL = "runlane.control.roll-call"
@@ -161,6 +169,27 @@ def all_events(org: str, execution: str, workflow: str = "*") -> str:
 def any_state(org: str, execution: str) -> str:
     """The filter over an execution's state changes for an asker who does not know its workflow."""
     return f"runlane.event.{check_token(org, 'organization')}.*.{check_token(execution, 'execution')}.state.*"
+
+
+def events_of(org: str, workflow: str, tail: str) -> str:
+    """The filter over one kind of event of an organisation; `workflow` may be `*`."""
+    name = workflow if workflow == "*" else check_token(workflow, "workflow")
+    return f"runlane.event.{check_token(org, 'organization')}.{name}.*.{tail}"
+
+
+def subscriber(subscription: str, since: datetime) -> str:
+    """The durable consumer of EVENTS from which a subscription is delivered. One that is enabled again gets another."""
+    return f"{SUBSCRIBERS}{check_token(subscription, 'subscription')}-{int(since.timestamp() * 1000)}"
+
+
+def sent(org: str, subscription: str) -> str:
+    """What became of each attempt to deliver to a subscription."""
+    return f"runlane.sent.{check_token(org, 'organization')}.{check_token(subscription, 'subscription')}"
+
+
+def ping(org: str, subscription: str) -> str:
+    """Asks for one event that tells of nothing."""
+    return f"runlane.ping.{check_token(org, 'organization')}.{check_token(subscription, 'subscription')}"
 
 
 def tick(org: str, workflow: str) -> str:

@@ -13,10 +13,10 @@ from runlane.adapters.nats.connection import Connection
 from runlane.adapters.nats.publisher import Publisher
 from runlane.adapters.nats.puller import NatsDelivery, Puller
 from runlane.adapters.nats.reader import Reader, stored_of
-from runlane.adapters.nats.topology import consumer_config, ensure_consumer
+from runlane.adapters.nats.topology import consumer_config, ensure_consumer, ensure_durable
 from runlane.contracts import subjects
 from runlane.errors import BusUnavailable
-from runlane.ports import ConsumerLag, Delivery, Message, Stored
+from runlane.ports import ConsumerLag, Delivery, Durable, Message, Stored
 
 _API_SECONDS = 5.0
 _API_ATTEMPTS = 4
@@ -129,6 +129,29 @@ class NatsBus:
         puller = Puller(self.connection, stream, ensure, deliver, room, group)
         await puller.start()
         return puller
+
+    async def consume_durable(
+        self, stream: str, consumer: str, durable: Durable, deliver: Callable[[Delivery], None], room: Callable[[], int]
+    ) -> Puller:
+        async def ensure() -> str:
+            await ensure_durable(self, stream, consumer, durable)
+            return consumer
+
+        puller = Puller(self.connection, stream, ensure, deliver, room)
+        await puller.start()
+        return puller
+
+    async def consumers(self, stream: str, prefix: str) -> list[str]:
+        found: list[str] = []
+        while True:
+            page = await self.api(f"CONSUMER.NAMES.{stream}", {"offset": len(found)})
+            found += page["consumers"] or []
+            if len(found) >= page["total"] or not page["consumers"]:
+                return [name for name in found if name.startswith(prefix)]
+
+    async def remove_consumer(self, stream: str, consumer: str) -> None:
+        if await self.ask(f"CONSUMER.INFO.{stream}.{consumer}") is not None:
+            await self.api(f"CONSUMER.DELETE.{stream}.{consumer}", None)
 
     async def lag(self, stream: str, consumer: str) -> ConsumerLag:
         info = await self.api(f"CONSUMER.INFO.{stream}.{consumer}", None)

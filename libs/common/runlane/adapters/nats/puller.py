@@ -66,8 +66,9 @@ class NatsDelivery:
     def ack(self) -> None:
         self._connection.post(self._reply, b"+ACK")
 
-    def nak(self) -> None:
-        self._connection.post(self._reply, b"-NAK")
+    def nak(self, delay: float = 0) -> None:
+        wait = b' {"delay": %d}' % int(delay * _SECOND) if delay else b""
+        self._connection.post(self._reply, b"-NAK" + wait)
 
     def in_progress(self) -> None:
         self._connection.post(self._reply, b"+WPI")

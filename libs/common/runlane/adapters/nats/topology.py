@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct
 
 from runlane.contracts import subjects
+from runlane.contracts.subscriptions import ATTEMPTS_KEPT
 from runlane.errors import BusUnavailable
+from runlane.ports import Durable
 from runlane.settings import DUPLICATE_SECONDS, Settings
 from runlane.telemetry import logger
 
@@ -88,6 +90,16 @@ def stream_configs(settings: Settings) -> list[dict[str, Any]]:
         },
         common
         | {
+            "name": subjects.OUTBOUND,
+            "subjects": list(subjects.OUTBOUND_SUBJECTS),
+            "retention": "limits",
+            "discard": "old",
+            "max_msgs_per_subject": ATTEMPTS_KEPT,
+            "max_age": 30 * _DAY,
+            "duplicate_window": _DUPLICATE_WINDOW,
+        },
+        common
+        | {
             "name": subjects.DIRECTORY_STREAM,
             "subjects": [f"{subjects.DIRECTORY_PREFIX}>"],
             "retention": "limits",
@@ -106,7 +118,7 @@ _LANES = {
     for stream in (subjects.REQUESTS, subjects.DELAYED)
     for lane in subjects.LANES
 }
-_CONSUMERS = (*_LANES, (subjects.EVENTS, subjects.RECORDER))
+_CONSUMERS = (*_LANES, (subjects.EVENTS, subjects.RECORDER), (subjects.OUTBOUND, subjects.PINGS))
 
 
 def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
@@ -119,6 +131,8 @@ def consumer_config(stream: str, consumer: str) -> dict[str, Any]:
             "ack_wait": int(LEASE_SECONDS * _SECOND),
             "max_ack_pending": 50_000,
         }
+    if consumer == subjects.PINGS:
+        return common | {"filter_subject": subjects.ALL_PINGS, "ack_wait": 30 * _SECOND, "max_ack_pending": 1000}
     return common | {
         "ack_wait": 15 * _SECOND,
         "max_ack_pending": 50_000,
@@ -172,6 +186,27 @@ async def ensure_consumer(bus: "NatsBus", stream: str, consumer: str) -> None:
             raise
         # Another service's, and made by another version of it: this one can work all the same.
         _log.error("a consumer stays as it is", stream=stream, consumer=consumer, reason=problem.message)
+
+
+async def ensure_durable(bus: "NatsBus", stream: str, consumer: str, durable: Durable) -> None:
+    """The same for a consumer that is made when it is needed. One that is there goes on where it is."""
+    wanted = {
+        "filter_subjects": durable.filters,
+        "ack_wait": int(durable.lease * _SECOND),
+        "max_ack_pending": durable.most,
+    }
+    there = await _config_of(bus, f"CONSUMER.INFO.{stream}.{consumer}")
+    if there is not None and _agrees(there, wanted):
+        return
+    first = {
+        "durable_name": consumer,
+        "ack_policy": "explicit",
+        "max_deliver": -1,
+        "deliver_policy": "by_start_time",
+        "opt_start_time": durable.since.isoformat(),
+    }
+    config = (first if there is None else there) | wanted
+    await bus.api(f"CONSUMER.CREATE.{stream}.{consumer}", {"stream_name": stream, "config": config})
 
 
 async def _config_of(bus: "NatsBus", question: str) -> dict[str, Any] | None:

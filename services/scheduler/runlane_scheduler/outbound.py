@@ -1,0 +1,203 @@
+"""Keeps a courier for every active subscription, and the state of each. Run by every scheduler beside its work.
+
+Any number of schedulers do the same: the durable consumers share the events out among them.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import timedelta
+
+import msgspec
+
+from runlane.audit import Audit, Target
+from runlane.clock import Clock
+from runlane.contracts import subjects
+from runlane.contracts.messages import Caller
+from runlane.contracts.subscriptions import (
+    Ping,
+    Sealed,
+    Subscription,
+    SubscriptionState,
+    is_active,
+    ping_event,
+    state_key,
+    subscription_context,
+)
+from runlane.directory import Directory
+from runlane.errors import BusUnavailable, SealBroken
+from runlane.ports import Bus, Consumption, Delivery, DirectoryStore
+from runlane.sealing import Sealer
+from runlane.telemetry import logger
+
+from .courier import Courier, Pace
+from .metrics import SUBSCRIPTIONS
+from .posting import Poster, parcel_of
+
+_log = logger(__name__)
+
+#: How often it looks without having heard of a change.
+_LOOK_SECONDS = 30.0
+_KINDS = ("subscriptions.", "subscriptionstates.")
+_PINGS_AT_ONCE = 16
+
+
+class Outbound:
+    """See the module. It is its couriers' `Ledger`, too."""
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: DirectoryStore,
+        directory: Directory,
+        sealer: Sealer,
+        clock: Clock,
+        poster: Poster,
+        pace: Pace | None = None,
+    ) -> None:
+        self._bus, self._store, self._directory, self._sealer = bus, store, directory, sealer
+        self._clock, self._poster, self._pace = clock, poster, pace or Pace()
+        self._couriers: dict[str, Courier] = {}
+        self._orphans: set[str] = set()
+        self._pings: set[asyncio.Task[None]] = set()
+        self._changed, self._round = asyncio.Event(), asyncio.Lock()
+        self._draining = False
+        directory.on_change(self._hear)
+
+    async def run(self) -> None:
+        """Deliver for ever."""
+        pings = await self._consume_pings()
+        try:
+            while not self._draining:
+                self._changed.clear()
+                try:
+                    await self.refresh()
+                except BusUnavailable as problem:
+                    _log.warning("subscriptions wait", reason=problem.message)
+                except Exception:
+                    _log.exception("subscriptions could not be looked after")
+                await self._until_changed()
+        finally:
+            await pings.stop()
+
+    async def drain(self) -> None:
+        """Take no more events, and finish those that are being posted."""
+        self._draining = True
+        self._changed.set()
+        async with self._round:
+            couriers, self._couriers = list(self._couriers.values()), {}
+            await asyncio.gather(*(courier.stop() for courier in couriers))
+
+    async def refresh(self) -> None:
+        """Couriers for what is active, none for the rest. Raises `BusUnavailable`."""
+        async with self._round:
+            if not self._draining:
+                await self._refresh()
+
+    async def _refresh(self) -> None:
+        wanted = {subjects.subscriber(it.id, it.since): it for it in self._active()}
+        for name, courier in list(self._couriers.items()):
+            if wanted.get(name) != courier.subscription:
+                del self._couriers[name]
+                await courier.stop()
+        await self._remove_orphans(set(wanted))
+        for name, subscription in wanted.items():
+            if name not in self._couriers:
+                await self._begin(name, subscription)
+        SUBSCRIPTIONS.set(len(self._couriers))
+
+    # --- the ledger ---------------------------------------------------------------------------------------------------
+
+    async def arrived(self, subscription: Subscription) -> None:
+        """All is well."""
+        if self._directory.subscription_state(subscription.org, subscription.id) is not None:
+            await self._store.delete(state_key(subscription.org, subscription.id))
+
+    async def failed(self, subscription: Subscription, reason: str) -> None:
+        """Nothing arrives; if that lasts too long, nothing is sent any more."""
+        now, known = self._clock.now(), self._directory.subscription_state(subscription.org, subscription.id)
+        if known is None or known.failing_since is None or known.failing_since < subscription.since:
+            await self._put(SubscriptionState(org=subscription.org, id=subscription.id, failing_since=now))
+        elif now - known.failing_since >= timedelta(seconds=self._pace.stop_after):
+            await self._stop(subscription, f"Nothing has arrived since {known.failing_since.isoformat()}: {reason}.")
+
+    async def gone(self, subscription: Subscription) -> None:
+        """The receiver wants no more."""
+        await self._stop(subscription, "The receiver answered 410 Gone.")
+
+    async def _stop(self, subscription: Subscription, reason: str) -> None:
+        org, id_ = subscription.org, subscription.id
+        known = self._directory.subscription_state(org, id_)
+        if not is_active(subscription, known):
+            return
+        audit = Audit(self._bus, self._clock, "/runlane/scheduler", Caller(id="runlane"))
+        async with audit.record("stop", Target(org, "subscriptions", id_), after={"reason": reason}):
+            since = None if known is None else known.failing_since
+            now = self._clock.now()
+            await self._put(SubscriptionState(org=org, id=id_, failing_since=since, stopped_at=now, reason=reason))
+        _log.warning("a subscription was stopped", org=org, id=id_, reason=reason)
+
+    async def _put(self, state: SubscriptionState) -> None:
+        key, value = state_key(state.org, state.id), msgspec.json.encode(state)
+        self._directory.apply(key, value, await self._store.put(key, value))
+
+    # --- couriers -----------------------------------------------------------------------------------------------------
+
+    def _hear(self, key: str) -> None:
+        if key.startswith(_KINDS):
+            self._changed.set()
+
+    async def _until_changed(self) -> None:
+        try:
+            await asyncio.wait_for(self._changed.wait(), _LOOK_SECONDS)
+        except TimeoutError:
+            return
+
+    def _active(self) -> Iterator[Subscription]:
+        for subscription in self._directory.all_subscriptions():
+            state = self._directory.subscription_state(subscription.org, subscription.id)
+            if self._directory.org(subscription.org) is not None and is_active(subscription, state):
+                yield subscription
+
+    async def _begin(self, name: str, subscription: Subscription) -> None:
+        courier = self._courier(subscription)
+        if courier is not None:
+            await courier.start()
+            self._couriers[name] = courier
+
+    def _courier(self, subscription: Subscription) -> Courier | None:
+        context = subscription_context(subscription.org, subscription.id)
+        try:
+            sealed = msgspec.json.decode(self._sealer.open(subscription.sealed, context), type=Sealed)
+        except SealBroken as problem:
+            _log.error("a subscription cannot be opened", id=subscription.id, reason=problem.message)
+            return None
+        return Courier(self._bus, self._clock, self._poster, self, self._pace, subscription, sealed)
+
+    async def _remove_orphans(self, wanted: set[str]) -> None:
+        """Consumers of what is no longer delivered. Only what was one a round ago as well: this process may not have
+        heard yet of a subscription that another delivers already."""
+        found = set(await self._bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS)) - wanted
+        for name in found & self._orphans:
+            await self._bus.remove_consumer(subjects.EVENTS, name)
+        self._orphans = found
+
+    # --- pings --------------------------------------------------------------------------------------------------------
+
+    async def _consume_pings(self) -> Consumption:
+        return await self._bus.consume(
+            subjects.OUTBOUND, subjects.PINGS, self._take_ping, lambda: _PINGS_AT_ONCE - len(self._pings)
+        )
+
+    def _take_ping(self, delivery: Delivery) -> None:
+        task = asyncio.create_task(self._ping(delivery))
+        self._pings.add(task)
+        task.add_done_callback(self._pings.discard)
+
+    async def _ping(self, delivery: Delivery) -> None:
+        """One attempt, whether it is active or not; a ping is not repeated."""
+        delivery.ack()
+        ping = msgspec.json.decode(delivery.payload, type=Ping)
+        subscription = self._directory.subscription(ping.org, ping.subscription)
+        courier = None if subscription is None else self._courier(subscription)
+        if courier is not None:
+            await courier.ping(parcel_of(ping_event(ping)))
