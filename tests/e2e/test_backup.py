@@ -23,6 +23,7 @@ from tests.support.engine import Engine
 from tests.support.eventually import eventually
 from tests.support.executions import finished, notes, submit
 from tests.support.nats import NatsServer
+from tests.support.raw_vendor import Vendor
 
 FINAL = {"Success", "Failed", "Cancelled"}
 
@@ -100,7 +101,7 @@ async def test_what_was_accepted_before_a_backup_is_complete_after_its_restore(
     assert len(load.accepted) > len(before), "nothing was accepted meanwhile: no load"
     assert told["records"]
     assert told["masterKey"]
-    worth_keeping = {config["name"] for config in stream_configs(Settings())} - {subjects.PERMITS}
+    worth_keeping = {config["name"] for config in stream_configs(Settings())} - {subjects.PERMITS, subjects.OUTBOUND}
     assert set(told["streams"]) == worth_keeping, "a stream is not copied"
 
     restored = await succeed("restore", saved, "--data", elsewhere)
@@ -333,3 +334,30 @@ async def test_records_of_another_servers_database_are_rebuilt_from_the_events(
         assert compared["differences"] == []
     finally:
         again.stop()
+
+
+async def test_what_a_subscription_was_sent_before_a_backup_is_not_sent_after_its_restore(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    receiver, saved, elsewhere = Vendor(), tmp_path / "saved.tar", tmp_path / "elsewhere"
+    receiver.answer("POST /hook")
+    await receiver.start()
+    monkeypatch.setenv("RUNLANE_ALLOWED_HOSTS", "127.0.0.1")
+    engine = Engine(tmp_path / "data", WORKFLOWS)
+    await asyncio.to_thread(engine.start)
+    async with engine.client(admin=True) as client:
+        made = await client.post("/subscriptions/demo", json={"url": f"{receiver.url}/hook"})
+        assert made.status_code == 201, made.text
+        before = await submit(client, "echo", {})
+        await eventually(lambda: receiver.seen)
+    await succeed("backup", saved, "--data", engine.data, "--with-master-key")
+    await asyncio.to_thread(engine.stop)
+    await succeed("restore", saved, "--data", elsewhere)
+    again = Engine(elsewhere, WORKFLOWS)
+    await asyncio.to_thread(again.start)
+    async with again.client(admin=True) as client:
+        after = await submit(client, "echo", {})
+        await eventually(lambda: len(receiver.seen) > 1)
+    await asyncio.to_thread(again.stop)
+    await receiver.stop()
+    assert [json.loads(body)["subject"] for _, _, body in receiver.seen] == [before, after]

@@ -25,6 +25,7 @@ PRINTS_NO_DATA = {"serve", "completion"}
 ELSEWHERE = {"up", "drain", "backup", "restore", "verify", "migrate", "secrets rotate-key"}
 ELSEWHERE |= {"dead show", "dead redrive", "dead discard", "webhooks replay", "webhooks set", "webhooks rotate"}
 ELSEWHERE |= {"approve", "reject"}
+ELSEWHERE |= {f"subscriptions {name}" for name in ("add", "show", "set", "remove", "rotate", "test", "attempts")}
 
 WORKFLOWS = """
 import asyncio
@@ -108,6 +109,7 @@ COMMANDS = [
     "webhooks url hello",
     "webhooks deliveries hello",
     "webhooks delete hello",
+    "subscriptions list",
     "audit",
 ]
 

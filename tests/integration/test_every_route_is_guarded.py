@@ -117,6 +117,11 @@ DELIVERY: dict[str, Any] = {
     "path": {"org": "acme", "workflow": "hook", "id": "{delivery}"},
     "unknown": {"org": "nowhere", "workflow": "hook", "id": NO_ID},
 }
+SUBSCRIPTION: dict[str, Any] = {
+    "path": {"org": "acme", "id": "{subscription}"},
+    "unknown": {"org": "nowhere", "id": NO_ID},
+}
+NEW_SUBSCRIPTION = {"url": "https://desk.example.com/"}
 NEW_FORM = {
     "name": "acme-only-value",
     "linkedWorkflow": "quick",
@@ -228,6 +233,14 @@ DOORS: dict[tuple[str, str], Door] = {
         permission=MANAGE_WEBHOOKS, **DELIVERY, own=202
     ),
     ("DELETE", "/webhooks/{org}/{workflow}"): Thing(permission=MANAGE_WEBHOOKS, **HOOK, own=204),
+    ("GET", "/subscriptions/{org}"): Thing(permission=MANAGE_WEBHOOKS, **ORG),
+    ("POST", "/subscriptions/{org}"): Thing(permission=MANAGE_WEBHOOKS, **ORG, body=NEW_SUBSCRIPTION, own=201),
+    ("GET", "/subscriptions/{org}/{id}"): Thing(permission=MANAGE_WEBHOOKS, **SUBSCRIPTION),
+    ("PUT", "/subscriptions/{org}/{id}"): Thing(permission=MANAGE_WEBHOOKS, **SUBSCRIPTION, body={}),
+    ("POST", "/subscriptions/{org}/{id}/rotate"): Thing(permission=MANAGE_WEBHOOKS, **SUBSCRIPTION, body={}),
+    ("POST", "/subscriptions/{org}/{id}/test"): Thing(permission=MANAGE_WEBHOOKS, **SUBSCRIPTION, own=202),
+    ("GET", "/subscriptions/{org}/{id}/attempts"): Thing(permission=MANAGE_WEBHOOKS, **SUBSCRIPTION),
+    ("DELETE", "/subscriptions/{org}/{id}"): Thing(permission=MANAGE_WEBHOOKS, **SUBSCRIPTION, own=204),
     ("GET", "/keys"): Listed(permission=MANAGE_KEYS),
     ("POST", "/keys"): Listed(permission=MANAGE_KEYS, body=NEW_KEY, own=201),
     ("GET", "/keys/{id}"): Thing(permission=MANAGE_KEYS, **KEY),
@@ -243,6 +256,7 @@ NOBODYS = {
     "refusable": NO_ID,
     "key": "acme",
     "delivery": NO_ID,
+    "subscription": NO_ID,
 }
 
 #: Keys that look at no header: what they are about is the key's own organisations.
@@ -297,6 +311,7 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
         await acme.put("/webhooks/acme/hook", json={"secret": "a-secret-of-acme-s-very-own"})
         delivered = {"X-Webhook-Secret": "a-secret-of-acme-s-very-own"}
         assert (await acme.post("/webhooks/acme/hook", json={}, headers=delivered)).status_code == 202
+        subscribed = await acme.post("/subscriptions/acme", json=NEW_SUBSCRIPTION)
         await eventually(lambda: len(executor.requests) == 2, within=20)
         executor.holding = True
         running = await acme.post("/workflows/slow", json={})
@@ -308,7 +323,7 @@ async def ids(gateway: Gateway, executor: Executor, bus: NatsBus) -> dict[str, s
     answers = {"execution": ended, "running": running, "pending": pending, "refusable": refusable}
     letters = {name: await dead_letter(bus, name) for name in ("letter", "spoiled")}
     known = {name: answer.json()["executionId"] for name, answer in answers.items()}
-    return {"key": "spare", "delivery": delivery, **letters, **known}
+    return {"key": "spare", "delivery": delivery, "subscription": subscribed.json()["id"], **letters, **known}
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from runlane.ports import Position
+
 from .problems import USAGE, CommandFailed
 
 FORMAT = 1
@@ -52,7 +54,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     """What a backup is. `recorded` is the event up to which the record store in it is complete.
 
     `records_schema` None: there is no record store in it. `master_keys`: the names of those that seal what is in it,
-    none where whoever made the backup did not have them.
+    none where whoever made the backup did not have them. `subscribers`: how far each subscription was delivered.
     """
 
     format: int = FORMAT
@@ -64,6 +66,7 @@ class Manifest(Struct, frozen=True, kw_only=True):
     ended: datetime
     event_retention_days: float
     master_keys: list[str] = []
+    subscribers: list[Position] = []
     streams: list[StreamCopy]
     files: list[StoredFile]
 

@@ -19,6 +19,8 @@ from runlane.adapters.nats.snapshots import (
     begin_after,
     existing_streams,
     kept_days,
+    positions,
+    put_position,
     restore_snapshot,
     server_version,
     take_snapshot,
@@ -37,7 +39,8 @@ Tell = Callable[[str], None]
 
 #: See above. The trail of changes is told before a change: it has to be copied after the directory.
 _BEFORE_RECORDS = (subjects.DIRECTORY_STREAM, subjects.DEAD)
-#: Permits are not copied: those who have them are not there after a restore. A request that moves between WAITING and
+#: Permits are not copied: those who have them are not there after a restore. Nor is what became of deliveries to
+#: subscriptions: it is looked at while a receiver is set up. A request that moves between WAITING and
 #: REQUESTS may be in neither copy; the sweeper finds its execution.
 _AFTER_RECORDS = (subjects.DELAYED, subjects.WAITING, subjects.REQUESTS, subjects.EVENTS)
 
@@ -49,6 +52,7 @@ async def copy_engine(settings: Settings, directory: Path, tell: Tell) -> Manife
     began = clock.now()
     async with open_bus(settings, "backup", shape=False) as bus:
         streams = [await _copy_stream(bus, name, directory, tell) for name in _BEFORE_RECORDS]
+        subscribers = await positions(bus, subjects.EVENTS, subjects.SUBSCRIBERS)
         recorded = (await bus.lag(subjects.EVENTS, subjects.RECORDER)).floor
         schema = await _copy_records(settings, directory, tell)
         streams += [await _copy_stream(bus, name, directory, tell) for name in _AFTER_RECORDS]
@@ -61,6 +65,7 @@ async def copy_engine(settings: Settings, directory: Path, tell: Tell) -> Manife
             began=began,
             ended=clock.now(),
             event_retention_days=await kept_days(bus, subjects.EVENTS),
+            subscribers=subscribers,
             streams=streams,
             files=[describe(directory, path) for path in paths],
         )
@@ -144,6 +149,8 @@ async def restore_engine(settings: Settings, directory: Path, manifest: Manifest
         if manifest.recorded:
             # The records have everything up to there; from there on they are folded from the events.
             await begin_after(bus, subjects.EVENTS, subjects.RECORDER, manifest.recorded)
+        for position in manifest.subscribers:
+            await put_position(bus, subjects.EVENTS, position)
 
 
 def _put_records(source: Path, target: Path) -> None:

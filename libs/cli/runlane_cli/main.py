@@ -25,6 +25,7 @@ from .gateway_command import JsonOption, gateway_command
 from .overview_command import overview
 from .problems import CommandFailed
 from .safety_commands import backup, restore, verify
+from .subscriptions_commands import subscriptions
 from .webhooks_commands import webhooks
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ executions.command("send-event")(send_event)
 executions.command("bulk-cancel")(bulk_cancel)
 executions.command("bulk-retry")(bulk_retry)
 app.add_typer(webhooks, name="webhooks")
+app.add_typer(subscriptions, name="subscriptions")
 app.command()(migrate)
 app.command("deploy-secrets")(deploy_secrets)
 app.command()(backup)

@@ -134,6 +134,13 @@ class Durable(Struct, frozen=True, kw_only=True):
     most: int
 
 
+class Position(Struct, frozen=True):
+    """A consumer: how the server has it, and up to where all was acknowledged."""
+
+    config: dict[str, Any]
+    floor: int
+
+
 class Bus(Protocol):
     """Streams with compare-and-set, leases and direct reads, and messages that are stored nowhere."""
 

@@ -14,6 +14,7 @@ from runlane.contracts import messages as events
 from runlane.contracts import subjects
 from runlane.contracts.permits import Permits
 from runlane.contracts.presence import Presence
+from runlane.contracts.subscriptions import Attempt, Ping
 
 _SCHEMAS = "#/components/schemas/{name}"
 _EXECUTION = "runlane.event.{org}.{workflow}.{execution}"
@@ -27,6 +28,7 @@ _PARAMETERS = {
     "gateway": "The gateway that asked.",
     "executor": "The executor, or `all`.",
     "scope": "A limit of what runs at once.",
+    "subscription": "The subscription's id.",
     "key": "The entry, such as `orgs.acme`.",
 }
 
@@ -105,6 +107,18 @@ def channels() -> dict[str, Channel]:
             summary="Something came in by a webhook.",
             payload=events.Delivered,
             stored=subjects.EVENTS,
+        ),
+        "sent": Channel(
+            address="runlane.sent.{org}.{subscription}",
+            summary="What became of an attempt to post an event to a subscription; the newest fifty are kept.",
+            payload=Attempt,
+            stored=subjects.OUTBOUND,
+        ),
+        "ping": Channel(
+            address="runlane.ping.{org}.{subscription}",
+            summary="Somebody wants to see whether a subscription works.",
+            payload=Ping,
+            stored=subjects.OUTBOUND,
         ),
         "dead": Channel(
             address="runlane.dead.{org}.{workflow}.{execution}",

@@ -18,6 +18,7 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.topology import stream_configs
 from runlane.errors import BusUnavailable
 from runlane.inspection import Span
+from runlane.ports import Position
 from runlane.settings import Settings
 
 _CHUNK_BYTES = 128 * 1024
@@ -77,6 +78,19 @@ async def existing_streams(bus: NatsBus, settings: Settings) -> list[str]:
 async def begin_after(bus: NatsBus, stream: str, consumer: str, sequence: int) -> None:
     """Let a durable consumer go on with the message after `sequence`."""
     await bus.api(f"CONSUMER.RESET.{stream}.{consumer}", {"seq": sequence + 1})
+
+
+async def positions(bus: NatsBus, stream: str, prefix: str) -> list[Position]:
+    """Where every durable consumer stands whose name begins so."""
+    found = [await bus.ask(f"CONSUMER.INFO.{stream}.{name}") for name in await bus.consumers(stream, prefix)]
+    return [Position(info["config"], info["ack_floor"]["stream_seq"]) for info in found if info is not None]
+
+
+async def put_position(bus: NatsBus, stream: str, position: Position) -> None:
+    """Make a consumer that goes on where it stood."""
+    config = {name: value for name, value in position.config.items() if name != "opt_start_time"}
+    config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": position.floor + 1}
+    await bus.api(f"CONSUMER.CREATE.{stream}.{config['durable_name']}", {"stream_name": stream, "config": config})
 
 
 async def kept_days(bus: NatsBus, stream: str) -> float:
