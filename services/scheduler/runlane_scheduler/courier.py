@@ -52,7 +52,8 @@ class Pace(Struct, frozen=True, kw_only=True):
     stop_after: float = 86_400.0
 
     def wait(self, attempt: int) -> float:
-        return float(min(self.first * 2 ** min(attempt - 1, 30), self.longest)) * random.uniform(1, 1.1)
+        wait = min(self.first * 2 ** min(attempt - 1, 30), self.longest)
+        return float(wait) * random.uniform(1, 1.1)  # nosec B311
 
 
 class Ledger(Protocol):
