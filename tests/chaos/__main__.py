@@ -54,6 +54,8 @@ async def run(plan: Plan, setting: Setting) -> Evidence:
         await cluster.start()
         if not cluster.own_disk:
             print("  NO DISK OF ITS OWN (mounting one needs root): full disks are left out", flush=True)
+        if cluster.brokers.refused:
+            print(f"  NO NAMESPACES ({cluster.brokers.refused}): proxies make the partitions", flush=True)
         async with client(cluster, "admin") as boss:
             stranger = await prepare(boss, plan.seed)
             async with client(cluster, "org") as asker, client(cluster, stranger, "strangers") as other:

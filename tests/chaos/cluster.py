@@ -113,7 +113,7 @@ class Cluster:
             await self.services[name].stop()
         for link in (self._balancer, *self.links.values()):
             link.stop()
-        self.brokers.stop_proxies()
+        self.brokers.stop()
 
     async def end(self, *names: str) -> None:
         """End services as a restart would."""
@@ -150,7 +150,7 @@ class Cluster:
     def _broker(self, name: str) -> ServiceSpec:
         return ServiceSpec(
             name=name,
-            command=(find_program(), "-c", str(self.data.path / f"{name}.conf")),
+            command=self.brokers.command(name, (find_program(), "-c", str(self.data.path / f"{name}.conf"))),
             log=self.directory / f"{name}.log",
             environment=dict(os.environ),
             ready=self.brokers.servers[name].answers,

@@ -53,7 +53,7 @@ class Faults:
                     proxy.cut()
                 return True
             case "partition":
-                await behave(self._cluster.brokers.around(fault.target), "blackhole", fault.seconds)
+                await self._cluster.brokers.partition(fault.target, fault.seconds)
                 return True
             case "lock":
                 return await self._lock(fault.seconds)

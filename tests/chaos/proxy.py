@@ -13,8 +13,8 @@ class Proxy:
     What was swallowed is followed by a cut: a stream with a hole in it would be no fault that a network has.
     """
 
-    def __init__(self, *targets: int, delay: float = 0.1) -> None:
-        self._targets, self._delay, self._turn = targets, delay, 0
+    def __init__(self, *targets: int, delay: float = 0.1, host: str = "127.0.0.1") -> None:
+        self._targets, self._host, self._delay, self._turn = targets, host, delay, 0
         self._mode: Mode = "through"
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -68,7 +68,7 @@ class Proxy:
         for _ in self._targets:
             self._turn += 1
             with suppress(OSError):
-                return await asyncio.open_connection("127.0.0.1", self._targets[self._turn % len(self._targets)])
+                return await asyncio.open_connection(self._host, self._targets[self._turn % len(self._targets)])
         return None
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool) -> None:

@@ -34,21 +34,22 @@ class _Health(Struct):
 
 
 class NatsServer(Struct, frozen=True, kw_only=True):
-    """One server on loopback. Each service has a user of its own that may do what it needs (`grants`).
+    """One server. Each service has a user of its own that may do what it needs (`grants`).
 
-    `max_bytes`: what its streams may take on disk. Without it the server takes three quarters of what is free when it
-    starts: started again while the disk is full, that is nothing, and stays so.
+    `host`: the address it listens on. `max_bytes`: what its streams may take on disk. Without it the server takes three
+    quarters of what is free when it starts: started again while the disk is full, that is nothing, and stays so.
     """
 
     directory: Path
     port: int
     password: str
+    host: str = "127.0.0.1"
     durability: Literal["fsync", "buffered"] = "buffered"
     max_bytes: int | None = None
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
 
     def config(self) -> str:
         """The configuration file; it holds the password."""
@@ -57,7 +58,7 @@ class NatsServer(Struct, frozen=True, kw_only=True):
         return f"""\
 # Written by `runlane up` at each start.
 server_name: runlane
-listen: "127.0.0.1:{self.port}"
+listen: "{self.host}:{self.port}"
 max_payload: 1MB
 logtime_utc: true
 authorization {{ users: {users(lambda user: json.dumps(self.password_of(user)))} }}
@@ -77,7 +78,7 @@ jetstream {{
         """Why a stream takes nothing more, if the server says so; None when all is well and when it says nothing."""
         try:
             async with asyncio.timeout(_HEALTH_SECONDS):
-                said_of_health = await ask_system(self.port, self.password_of(OBSERVER), "HEALTHZ")
+                said_of_health = await ask_system(self.port, self.password_of(OBSERVER), "HEALTHZ", self.host)
                 health = msgspec.json.decode(said_of_health, type=_Health)
         except (OSError, TimeoutError, EOFError, msgspec.DecodeError):
             return None
@@ -91,7 +92,7 @@ jetstream {{
 
     async def _greets(self) -> bool:
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            reader, writer = await asyncio.open_connection(self.host, self.port)
         except OSError:
             return False
         try:
@@ -102,12 +103,12 @@ jetstream {{
             writer.close()
 
 
-async def ask_system(port: int, password: str, question: str) -> bytes:
+async def ask_system(port: int, password: str, question: str, host: str = "127.0.0.1") -> bytes:
     """What the embedded server says of itself (`HEALTHZ`, `VARZ`), as JSON. Raises `OSError`, `EOFError`.
 
     One request in NATS's own protocol: a client library would have to be loaded for it.
     """
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024 * 1024)
+    reader, writer = await asyncio.open_connection(host, port, limit=1024 * 1024)
     try:
         login = {"user": OBSERVER, "pass": password, "verbose": False, "pedantic": False, "lang": "py"}
         writer.write(b"CONNECT %s\r\nSUB said 1\r\n" % msgspec.json.encode(login))
