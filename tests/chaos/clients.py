@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from tests.chaos.batches import send_batch
 from tests.chaos.history import History
 from tests.chaos.plan import Operation
 
@@ -54,7 +55,7 @@ class Clients:
         if operation.kind == "webhook":
             await self._deliver(operation)
             return
-        execution = await self._submit(operation)
+        execution = await (self._batch(operation) if operation.kind == "batch" else self._submit(operation))
         if execution is None:
             return
         await self._follow(operation, execution)
@@ -77,6 +78,14 @@ class Clients:
             self._asker, "POST", url, note, keyed=operation.keyed, json=parameters, headers=headers, params=query
         )
         return None if answer is None else answer.get("executionId")
+
+    async def _batch(self, operation: Operation) -> str | None:
+        async def ask(body: bytes, note: dict[str, Any]) -> dict[str, Any] | None:
+            headers = {"Content-Type": "application/x-ndjson"}
+            url = "/workflows/chaos_plain/batch"
+            return await self._ask(self._asker, "POST", url, note, keyed=True, content=body, headers=headers)
+
+        return await send_batch(operation, self._history, ask)
 
     async def _follow(self, operation: Operation, execution: str) -> None:
         """What a client does with what it started."""

@@ -9,7 +9,7 @@ from tests.chaos.topology import ONE_NODE, Topology
 
 #: Kind of work → its share. Cron needs no client.
 SHARES = {
-    "plain": 26.5,
+    "plain": 24.5,
     "sync": 22,
     "steps": 14,
     "flaky": 6,
@@ -21,6 +21,7 @@ SHARES = {
     "big": 2,
     "webhook": 2.5,
     "secret": 1.5,
+    "batch": 2,
     "poison": 0.5,
 }
 
