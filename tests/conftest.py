@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.connection import open_bus
@@ -21,6 +22,13 @@ _OURS = ("RUNLANE_NATS_SERVER", "RUNLANE_POSTGRESQL_BIN", "RUNLANE_REDIS_SERVER"
 def _clean_environment() -> None:
     for name in [name for name in os.environ if name.startswith("RUNLANE_") and name not in _OURS]:
         del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_it_was() -> Iterator[None]:
+    """Commands that a test calls as functions settle what is logged; the next test must not find that."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

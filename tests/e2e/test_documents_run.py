@@ -36,7 +36,7 @@ LEFT_OUT = {
 ELSEWHERE = {
     "docs/tutorial.md": "`test_tutorial.py`",
     "examples/README.md": "`test_examples.py`",
-    "docs/guide/subscriptions.md": "`test_subscriptions.py`",
+    "docs/guide/subscriptions.md": "`test_subscriptions_guide.py`",
     "docs/guide/testing.md": "`test_the_tests_of_the_testing_guide_pass` below",
     "docs/reference/cli.md": "`test_json_everywhere.py` has the shells complete",
     "docs/guide/distributed.md": "needs a container engine; `make cluster-test` runs the same as processes",

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -273,6 +274,21 @@ async def test_what_is_there_already_is_a_conflict_in_a_cluster_too(bus: NatsBus
     assert await publisher.publish(request("r"), 5) == 7, "without a condition it is the repetition of a request"
 
 
+async def _while_it_says_nothing(
+    nats_server: NatsServer, bus: NatsBus, asking: Coroutine[Any, Any, object]
+) -> tuple["asyncio.Task[object]", bool]:
+    """Begin while the server stands still, until it was asked twice or given up; whether it was asked twice."""
+    stats = bus.connection.client.stats
+    nats_server.pause()
+    sent = stats["out_msgs"]
+    task = asyncio.create_task(asking)
+    try:
+        await eventually(lambda: stats["out_msgs"] >= sent + 2 or task.done(), within=40)
+    finally:
+        nats_server.resume()
+    return task, stats["out_msgs"] >= sent + 2
+
+
 async def test_two_claims_by_one_executor_are_not_repetitions_of_each_other(
     bus: NatsBus, nats_server: NatsServer, settings: Settings
 ) -> None:
@@ -283,11 +299,14 @@ async def test_two_claims_by_one_executor_are_not_repetitions_of_each_other(
     data = StartedData(executor="executor-1", request="REQUESTS:1", first_started_at=now)
     started = Started(**line.envelope(asked, now, "started:1:0"), data=data)
     await line.move(asked, started, 0)
-    nats_server.pause()
-    sent = bus.connection.client.stats["out_msgs"]
-    again = asyncio.create_task(line.move(asked, started, 0))
-    await eventually(lambda: bus.connection.client.stats["out_msgs"] >= sent + 2, within=40)
-    nats_server.resume()
+    for _ in range(5):
+        again, asked_twice = await _while_it_says_nothing(nats_server, bus, line.move(asked, started, 0))
+        if asked_twice:
+            break
+        # On a busy machine the connection may be given up before it is asked a second time.
+        with pytest.raises(BusUnavailable):
+            await again
+        await eventually(lambda: bus.connected)
     with pytest.raises(StateConflict):
         await again
 

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
@@ -12,6 +14,7 @@ from runlane.contracts.directory import Org
 from runlane.contracts.messages import Ticked, decode_event, decode_request, encode
 from runlane.directory import org_key, workflow_key
 from runlane.ports import Bus, Delivery, Stored
+from runlane.sealing import generate_master_key
 from runlane.settings import Settings
 from runlane_scheduler.app import open_room
 from runlane_scheduler.scheduler import Scheduler
@@ -117,7 +120,7 @@ async def test_the_room_opens_on_what_the_directory_holds(bus: NatsBus, settings
     store = NatsDirectoryStore(bus)
     await store.put(org_key("acme"), encode(Org(id="acme", name="Acme")))
     await store.put(workflow_key("audit"), encode(manifest(schedule="* * * * *")))
-    async with open_room(settings) as room:
+    async with open_room(replace(settings, master_key=generate_master_key())) as room:
         assert room.problems() == {}
         running = asyncio.create_task(room.run())
         await room.drain()

@@ -96,7 +96,7 @@ async def _durability(settings: Settings, state: EngineState | None, monitor: st
         if state is not None and state.observer_password:
             port = urlsplit(state.nats_url).port or 0
             async with asyncio.timeout(_ANSWER_SECONDS):
-                said = msgspec.json.decode(await ask_system(port, state.observer_password, "VARZ"))["data"]
+                said = await _varz(port, state.observer_password)
         elif monitor is not None:
             async with httpx.AsyncClient(timeout=_ANSWER_SECONDS) as http:
                 said = (await http.get(f"{monitor.rstrip('/')}/varz")).raise_for_status().json()
@@ -106,6 +106,16 @@ async def _durability(settings: Settings, state: EngineState | None, monitor: st
     except (OSError, TimeoutError, EOFError, msgspec.DecodeError, httpx.HTTPError, ValueError) as problem:
         return broken(check, f"The NATS server does not tell: {problem!r}", "Check that it runs, and --monitor.")
     return judge_durability(wanted, said.get("jetstream", {}).get("config") or {})
+
+
+async def _varz(port: int, password: str) -> dict[str, Any]:
+    """Once, on a busy machine, the server left out what it was told of JetStream: it is asked again then."""
+    said: dict[str, Any] = {}
+    for _ in range(3):
+        said = msgspec.json.decode(await ask_system(port, password, "VARZ"))["data"]
+        if said.get("jetstream", {}).get("config"):
+            break
+    return said
 
 
 def judge_durability(wanted: str, config: dict[str, Any]) -> Finding:
