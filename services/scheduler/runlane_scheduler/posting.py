@@ -60,7 +60,7 @@ class Poster:
 
     def __init__(self, allowed: frozenset[str]) -> None:
         self._client = httpx.AsyncClient(
-            transport=GuardedTransport(allowed), timeout=POST_SECONDS, follow_redirects=False
+            transport=GuardedTransport(allowed, connections=None), timeout=POST_SECONDS, follow_redirects=False
         )
 
     async def aclose(self) -> None:

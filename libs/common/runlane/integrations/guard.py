@@ -25,15 +25,18 @@ class _Refused(httpcore.ConnectError):
 
 
 class GuardedTransport(httpx.AsyncHTTPTransport):
-    """`httpx.AsyncHTTPTransport` that connects only where integrations may."""
+    """`httpx.AsyncHTTPTransport` that connects only where integrations may.
 
-    def __init__(self, allowed: frozenset[str]) -> None:
+    Of `connections` there are so many at a time, and who comes then waits; None: as many as are asked for.
+    """
+
+    def __init__(self, allowed: frozenset[str], connections: int | None = 100) -> None:
         super().__init__(verify=_trust(), trust_env=False)
         self._allowed = allowed
         # httpx has no argument for it; httpcore's pool does.
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=_trust(),
-            max_connections=100,
+            max_connections=connections,
             max_keepalive_connections=20,
             keepalive_expiry=5.0,
             network_backend=_GuardedNetwork(allowed),

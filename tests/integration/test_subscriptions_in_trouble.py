@@ -1,0 +1,140 @@
+"""Deliveries when something else goes wrong: other receivers, other subscriptions, schedulers that know less."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import Raw
+
+from runlane import standard_webhooks
+from runlane.adapters.nats.bus import NatsBus
+from runlane.adapters.nats.directory import NatsDirectoryStore
+from runlane.clock import SystemClock
+from runlane.contracts import subjects
+from runlane.contracts.directory import Org
+from runlane.contracts.messages import Failed, FailedData, Failure, Succeeded, SucceededData, encode
+from runlane.contracts.subscriptions import (
+    Attempt,
+    Ping,
+    Sealed,
+    Subscription,
+    SubscriptionState,
+    state_key,
+    subscription_context,
+    subscription_key,
+)
+from runlane.contracts.webhooks import SecretVersion
+from runlane.directory import Directory, org_key
+from runlane.ids import new_execution_id
+from runlane.ports import Message
+from runlane.sealing import Sealer, generate_master_key, parse_master_keys
+from runlane_scheduler.courier import Pace
+from runlane_scheduler.outbound import Outbound
+from runlane_scheduler.posting import Poster, parcel_of
+from tests.support.eventually import eventually
+from tests.support.raw_vendor import SILENCE, Vendor
+
+QUICK = Pace(first=0.05, longest=0.2)
+
+
+class Desk:
+    """Receivers, the subscriptions to them, and schedulers' deliveries; everything of the organisation `acme`."""
+
+    def __init__(self, bus: NatsBus, receiver: Vendor) -> None:
+        self.bus, self.receiver = bus, receiver
+        self.store = NatsDirectoryStore(bus)
+        self.sealer = Sealer(*parse_master_keys(generate_master_key()))
+        self._began: list[tuple[Outbound, Poster, asyncio.Task[None] | None]] = []
+
+    def subscription(self, path: str, **settings: Any) -> Subscription:
+        """What posts to a path of the receiver."""
+        id_, now = new_execution_id(), datetime.now(UTC)
+        sealed = msgspec.json.encode(Sealed(self.receiver.url + path, [standard_webhooks.new_secret()]))
+        return Subscription(
+            org="acme",
+            id=id_,
+            address=self.receiver.url,
+            sealed=self.sealer.seal(sealed, subscription_context("acme", id_)),
+            since=now - timedelta(minutes=1),
+            versions=[SecretVersion(id="v1", made_at=now)],
+            **settings,
+        )
+
+    async def subscribe(self, path: str, **settings: Any) -> Subscription:
+        made = self.subscription(path, **settings)
+        await self.keep(made)
+        return made
+
+    async def keep(self, subscription: Subscription) -> None:
+        key = subscription_key(subscription.org, subscription.id)
+        await self.store.put(key, msgspec.json.encode(subscription))
+
+    async def happen(self, workflow: str = "quick") -> str:
+        """An execution succeeds."""
+        execution = new_execution_id()
+        event = Succeeded(
+            id=f"{execution}:succeeded",
+            source="/runlane/executor",
+            subject=execution,
+            time=datetime.now(UTC),
+            organization="acme",
+            workflow=workflow,
+            data=SucceededData(result=Raw(b"1"), duration_ms=1),
+        )
+        subject = subjects.event("acme", workflow, execution, "state.succeeded")
+        await self.bus.publish(Message(subject=subject, payload=encode(event), id=event.id))
+        return execution
+
+    async def begin(self, directory: Directory | None = None, pace: Pace = QUICK, *, running: bool = True) -> Outbound:
+        """What a scheduler runs; one with a `directory` of its own hears of nothing."""
+        host = self.receiver.url.removeprefix("http://")
+        directory, poster = directory or await Directory().follow(self.store), Poster(frozenset({host}))
+        outbound = Outbound(self.bus, self.store, directory, self.sealer, SystemClock(), poster, pace)
+        task = asyncio.create_task(outbound.run()) if running else None
+        self._began.append((outbound, poster, task))
+        return outbound
+
+    async def attempts(self, subscription: Subscription) -> list[Attempt]:
+        stored = await self.bus.read(subjects.OUTBOUND, subjects.sent("acme", subscription.id))
+        return [msgspec.json.decode(it.payload, type=Attempt) for it in stored]
+
+    def posted(self, path: str) -> int:
+        return sum(call == f"POST {path}" for call, _, _ in self.receiver.seen)
+
+    async def end(self) -> None:
+        for outbound, poster, task in self._began:
+            await outbound.drain()
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+            await poster.aclose()
+
+
+@pytest.fixture
+async def desk(bus: NatsBus) -> AsyncIterator[Desk]:
+    receiver = Vendor()
+    receiver.answer("POST /well")
+    receiver.answers["POST /silent"] = (SILENCE, {}, b"")
+    receiver.answers["POST /broken"] = (500, {}, b"")
+    await receiver.start()
+    desk = Desk(bus, receiver)
+    await desk.store.put(org_key("acme"), msgspec.json.encode(Org(id="acme", name="Acme")))
+    yield desk
+    await receiver.stop()
+    await desk.end()
+
+
+async def test_receivers_that_say_nothing_hold_up_no_other(desk: Desk) -> None:
+    """Fifteen of them have eight posts each under way: more than one client keeps connections for."""
+    silent = [await desk.subscribe("/silent", workflows=["quick"]) for _ in range(15)]
+    await desk.begin()
+    for _ in range(8):
+        await desk.happen()
+    await eventually(lambda: desk.posted("/silent") >= 100)
+    await desk.subscribe("/well", workflows=["other"])
+    await desk.happen("other")
+    await eventually(lambda: desk.posted("/well"))
+    assert [await desk.attempts(it) for it in silent] == [[]] * 15, "it came when the silent ones had been given up"
