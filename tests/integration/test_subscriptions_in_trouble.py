@@ -138,3 +138,19 @@ async def test_receivers_that_say_nothing_hold_up_no_other(desk: Desk) -> None:
     await desk.happen("other")
     await eventually(lambda: desk.posted("/well"))
     assert [await desk.attempts(it) for it in silent] == [[]] * 15, "it came when the silent ones had been given up"
+
+
+def test_what_only_those_may_see_who_may_see_internals_is_not_sent() -> None:
+    internal = {"type": "KeyError", "message": "'x'", "traceback": "line 3 of offboard.py"}
+    failure = Failure("Broken", "it broke", details={"field": "x"}, internal=internal)
+    event = Failed(
+        id="e1:failed",
+        source="/runlane/executor",
+        subject="e1",
+        time=datetime.now(UTC),
+        organization="acme",
+        workflow="quick",
+        data=FailedData(failure=failure, duration_ms=1),
+    )
+    sent = msgspec.json.decode(parcel_of(encode(event)).body)
+    assert sent["data"]["failure"] == {"error": "Broken", "message": "it broke", "details": {"field": "x"}}

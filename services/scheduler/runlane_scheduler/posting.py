@@ -51,7 +51,9 @@ def parcel_of(payload: bytes) -> Parcel:
     event: dict[str, Any] = msgspec.json.decode(payload)
     data = event.get("data")
     if isinstance(data, dict):
-        event["data"] = {name: value for name, value in data.items() if name not in _OURS}
+        event["data"] = data = {name: value for name, value in data.items() if name not in _OURS}
+        if isinstance(failure := data.get("failure"), dict):
+            failure.pop("internal", None)  # the traceback: records show it with canViewInternals only
     return Parcel(event["id"], str(event["type"]).removeprefix(_TYPE_PREFIX), msgspec.json.encode(event))
 
 
@@ -59,6 +61,8 @@ class Poster:
     """Keeps connections. It goes where integrations may: https and public addresses, and the `allowed` hosts."""
 
     def __init__(self, allowed: frozenset[str]) -> None:
+        # Couriers bound what they post at once, each for itself: one bound for all would let silent receivers
+        # keep the others waiting.
         self._client = httpx.AsyncClient(
             transport=GuardedTransport(allowed, connections=None), timeout=POST_SECONDS, follow_redirects=False
         )
