@@ -140,6 +140,27 @@ async def test_receivers_that_say_nothing_hold_up_no_other(desk: Desk) -> None:
     assert [await desk.attempts(it) for it in silent] == [[]] * 15, "it came when the silent ones had been given up"
 
 
+async def test_a_scheduler_that_has_not_heard_of_a_subscription_leaves_its_consumer_alone(desk: Desk) -> None:
+    """Made anew it would begin at its beginning, and everything would be sent again."""
+    behind = Directory()
+    made = await desk.subscribe("/well")
+    await desk.begin()
+    name = subjects.subscriber(made.id, made.since)
+    await desk.happen()
+    await eventually(lambda: desk.posted("/well"))
+    info = f"CONSUMER.INFO.{subjects.EVENTS}.{name}"
+    made_at = (await desk.bus.api(info, None))["created"]
+    late = await desk.begin(behind, running=False)
+    for _ in range(3):
+        await late.refresh()
+    there = await eventually(lambda: desk.bus.ask(info))
+    assert there is not None
+    assert there["created"] == made_at
+    await desk.store.delete(subscription_key("acme", made.id))
+    await late.refresh()
+    assert await desk.bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS) == []
+
+
 def test_what_only_those_may_see_who_may_see_internals_is_not_sent() -> None:
     internal = {"type": "KeyError", "message": "'x'", "traceback": "line 3 of offboard.py"}
     failure = Failure("Broken", "it broke", details={"field": "x"}, internal=internal)

@@ -15,7 +15,7 @@ DOCUMENT: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(asyncapi("1.2
 _NO_SUBJECTS = {
     "replies", "state_line", "all_events", "any_state", "signals", "requests_of", "requests_in", "waiting_for",
     "waiting_of", "dead_letters_of", "lane_of", "executors", "scope_of", "parse_tick", "parse_event", "waits_for",
-    "awaited_event", "events_of", "subscriber",
+    "awaited_event", "events_of", "subscriber", "subscription_of",
 }  # fmt: skip
 
 _SAMPLES = {

@@ -22,6 +22,7 @@ from runlane.contracts.subscriptions import (
     ping_event,
     state_key,
     subscription_context,
+    subscription_key,
 )
 from runlane.directory import Directory
 from runlane.errors import BusUnavailable, SealBroken
@@ -57,7 +58,8 @@ class Outbound:
         self._bus, self._store, self._directory, self._sealer = bus, store, directory, sealer
         self._clock, self._poster, self._pace = clock, poster, pace or Pace()
         self._couriers: dict[str, Courier] = {}
-        self._orphans: set[str] = set()
+        #: Those that take no more and still post something.
+        self._leaving: list[Courier] = []
         self._pings: set[asyncio.Task[None]] = set()
         self._changed, self._round = asyncio.Event(), asyncio.Lock()
         self._draining = False
@@ -174,12 +176,23 @@ class Outbound:
         return Courier(self._bus, self._clock, self._poster, self, self._pace, subscription, sealed)
 
     async def _remove_orphans(self, wanted: set[str]) -> None:
-        """Consumers of what is no longer delivered. Only what was one a round ago as well: this process may not have
-        heard yet of a subscription that another delivers already."""
-        found = set(await self._bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS)) - wanted
-        for name in found & self._orphans:
-            await self._bus.remove_consumer(subjects.EVENTS, name)
-        self._orphans = found
+        """Consumers of what is no longer delivered."""
+        for name in await self._bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS):
+            if name not in wanted and not await self._is_news(name):
+                await self._bus.remove_consumer(subjects.EVENTS, name)
+
+    async def _is_news(self, name: str) -> bool:
+        """Whether a consumer is of a subscription that others have heard of already, and this process has not.
+
+        Removed, it would be made anew from its beginning, and everything would be sent again. A consumer whose
+        subscription this process does know can go: what is active again has another (`subjects.subscriber`).
+        """
+        id_ = subjects.subscription_of(name)
+        stored = await self._bus.last(subjects.DIRECTORY_STREAM, subjects.DIRECTORY_PREFIX + subscription_key("*", id_))
+        if stored is None or not stored.payload:
+            return False
+        there = msgspec.json.decode(stored.payload, type=Subscription)
+        return subjects.subscriber(id_, there.since) == name and self._directory.subscription(there.org, id_) != there
 
     # --- pings --------------------------------------------------------------------------------------------------------
 

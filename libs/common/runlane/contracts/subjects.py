@@ -182,6 +182,11 @@ def subscriber(subscription: str, since: datetime) -> str:
     return f"{SUBSCRIBERS}{check_token(subscription, 'subscription')}-{int(since.timestamp() * 1000)}"
 
 
+def subscription_of(consumer: str) -> str:
+    """The subscription that a consumer named by `subscriber` is of."""
+    return consumer.removeprefix(SUBSCRIBERS).rpartition("-")[0]
+
+
 def sent(org: str, subscription: str) -> str:
     """What became of each attempt to deliver to a subscription."""
     return f"runlane.sent.{check_token(org, 'organization')}.{check_token(subscription, 'subscription')}"
