@@ -161,6 +161,25 @@ async def test_a_scheduler_that_has_not_heard_of_a_subscription_leaves_its_consu
     assert await desk.bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS) == []
 
 
+async def test_an_old_failure_does_not_cost_the_next_event_its_day(desk: Desk) -> None:
+    """The last event was given up ten days ago, and none came since: this one's first failure stops nothing."""
+    made = await desk.subscribe("/broken")
+    ago = datetime.now(UTC) - timedelta(days=10)
+    state = SubscriptionState(org="acme", id=made.id, failing_since=ago)
+    made = msgspec.structs.replace(made, since=ago - timedelta(days=1))
+    await desk.keep(made)
+    await desk.store.put(state_key("acme", made.id), msgspec.json.encode(state))
+    await desk.begin()
+    await desk.happen()
+    await eventually(lambda: desk.posted("/broken") >= 2)
+    desk.receiver.answer("POST /broken")
+
+    async def taken() -> bool:
+        return [it.outcome for it in await desk.attempts(made)][-1:] == ["delivered"]
+
+    await eventually(taken)
+
+
 def test_what_only_those_may_see_who_may_see_internals_is_not_sent() -> None:
     internal = {"type": "KeyError", "message": "'x'", "traceback": "line 3 of offboard.py"}
     failure = Failure("Broken", "it broke", details={"field": "x"}, internal=internal)

@@ -43,13 +43,14 @@ _LEASE = 2 * POST_SECONDS
 class Pace(Struct, frozen=True, kw_only=True):
     """How deliveries are repeated, in seconds. The waits double from `first` to `longest`, each up to a tenth longer.
 
-    An event that is older than `patience` is given up. Where nothing arrived for `stop_after`, the subscription stops.
+    An event that is older than `patience` is given up. Where nothing arrived for `stop_after` by then, the subscription
+    stops: that is less than `patience` by the longest wait, so that a single event that nobody took stops it, too.
     """
 
     first: float = 5.0
     longest: float = 600.0
     patience: float = 86_400.0
-    stop_after: float = 86_400.0
+    stop_after: float = 79_200.0
 
     def wait(self, attempt: int) -> float:
         wait = min(self.first * 2 ** min(attempt - 1, 30), self.longest)
@@ -60,7 +61,8 @@ class Ledger(Protocol):
     """Who is told how a subscription fares."""
 
     async def arrived(self, subscription: Subscription) -> None: ...
-    async def failed(self, subscription: Subscription, reason: str) -> None: ...
+    async def failed(self, subscription: Subscription) -> None: ...
+    async def gave_up(self, subscription: Subscription, reason: str) -> None: ...
     async def gone(self, subscription: Subscription) -> None: ...
 
 
@@ -181,8 +183,10 @@ class Courier:
                     await self._ledger.arrived(wanted)
                 case "gone":
                     await self._ledger.gone(wanted)
-                case _:
-                    await self._ledger.failed(wanted, attempt.problem or f"it answered {attempt.status}")
+                case "failed":
+                    await self._ledger.failed(wanted)
+                case "given_up":
+                    await self._ledger.gave_up(wanted, attempt.problem or f"it answered {attempt.status}")
         except RunlaneError as problem:
             _log.warning("what became of a delivery is not noted", id=wanted.id, reason=problem.message)
 

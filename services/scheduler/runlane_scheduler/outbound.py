@@ -5,7 +5,7 @@ Any number of schedulers do the same: the durable consumers share the events out
 
 import asyncio
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -114,13 +114,26 @@ class Outbound:
         if self._directory.subscription_state(subscription.org, subscription.id) is not None:
             await self._store.delete(state_key(subscription.org, subscription.id))
 
-    async def failed(self, subscription: Subscription, reason: str) -> None:
-        """Nothing arrives; if that lasts too long, nothing is sent any more."""
-        now, known = self._clock.now(), self._directory.subscription_state(subscription.org, subscription.id)
-        if known is None or known.failing_since is None or known.failing_since < subscription.since:
-            await self._put(SubscriptionState(org=subscription.org, id=subscription.id, failing_since=now))
-        elif now - known.failing_since >= timedelta(seconds=self._pace.stop_after):
-            await self._stop(subscription, f"Nothing has arrived since {known.failing_since.isoformat()}: {reason}.")
+    async def failed(self, subscription: Subscription) -> None:
+        """Something did not arrive."""
+        await self._failing_since(subscription)
+
+    async def gave_up(self, subscription: Subscription, reason: str) -> None:
+        """An event had all its time; if nothing else arrived in it either, nothing is sent any more.
+
+        Not before: that nothing has arrived for long may only mean that nothing has happened since.
+        """
+        since = await self._failing_since(subscription)
+        if self._clock.now() - since >= timedelta(seconds=self._pace.stop_after):
+            await self._stop(subscription, f"Nothing has arrived since {since.isoformat()}: {reason}.")
+
+    async def _failing_since(self, subscription: Subscription) -> datetime:
+        known = self._directory.subscription_state(subscription.org, subscription.id)
+        if known is not None and known.failing_since is not None and known.failing_since >= subscription.since:
+            return known.failing_since
+        now = self._clock.now()
+        await self._put(SubscriptionState(org=subscription.org, id=subscription.id, failing_since=now))
+        return now
 
     async def gone(self, subscription: Subscription) -> None:
         """The receiver wants no more."""
