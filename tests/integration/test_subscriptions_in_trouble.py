@@ -140,6 +140,26 @@ async def test_receivers_that_say_nothing_hold_up_no_other(desk: Desk) -> None:
     assert [await desk.attempts(it) for it in silent] == [[]] * 15, "it came when the silent ones had been given up"
 
 
+async def test_a_change_to_one_whose_receiver_says_nothing_holds_up_no_other(desk: Desk) -> None:
+    silent = await desk.subscribe("/silent", workflows=["quick"])
+    await desk.begin()
+    await desk.happen()
+    await eventually(lambda: desk.posted("/silent"))
+    await desk.keep(msgspec.structs.replace(silent, description="another"))
+    await desk.subscribe("/well", workflows=["other"])
+    await desk.happen("other")
+    await eventually(lambda: desk.posted("/well"))
+    assert await desk.attempts(silent) == []
+
+
+async def test_one_that_the_broker_does_not_take_holds_up_no_other(desk: Desk) -> None:
+    await desk.subscribe("/broken", workflows=["*", "quick"])  # filters that overlap
+    await desk.subscribe("/well")
+    await desk.happen()
+    await desk.begin()
+    await eventually(lambda: desk.posted("/well"))
+
+
 async def test_a_scheduler_that_has_not_heard_of_a_subscription_leaves_its_consumer_alone(desk: Desk) -> None:
     """Made anew it would begin at its beginning, and everything would be sent again."""
     behind = Directory()
@@ -178,6 +198,30 @@ async def test_an_old_failure_does_not_cost_the_next_event_its_day(desk: Desk) -
         return [it.outcome for it in await desk.attempts(made)][-1:] == ["delivered"]
 
     await eventually(taken)
+
+
+async def test_a_test_of_what_a_scheduler_has_not_heard_of_yet_is_not_lost(desk: Desk) -> None:
+    made = desk.subscription("/well", enabled=False)
+    await desk.begin()
+    ping = Ping(new_execution_id(), "acme", made.id, datetime.now(UTC))
+    message = Message(subject=subjects.ping("acme", made.id), payload=msgspec.json.encode(ping), id=ping.id)
+    await desk.bus.publish(message)
+    await eventually(lambda: _taken(desk))
+    await desk.keep(made)
+    await eventually(lambda: desk.posted("/well"))
+
+
+async def _taken(desk: Desk) -> bool:
+    return (await desk.bus.lag(subjects.OUTBOUND, subjects.PINGS)).delivered > 0
+
+
+async def test_a_scheduler_joins_another_at_a_single_filter(desk: Desk) -> None:
+    await desk.subscribe("/well", workflows=["quick"], events=["succeeded"])
+    await desk.begin()
+    joined = await desk.begin(running=False)
+    await joined.refresh()
+    await desk.happen()
+    await eventually(lambda: desk.posted("/well"))
 
 
 def test_what_only_those_may_see_who_may_see_internals_is_not_sent() -> None:

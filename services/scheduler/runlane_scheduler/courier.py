@@ -93,10 +93,18 @@ class Courier:
             subjects.EVENTS, name, durable, self.take, lambda: _AT_ONCE - len(self._under_way)
         )
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is being posted."""
+        return bool(self._under_way)
+
     async def stop(self) -> None:
-        """Take no more, and finish what is being posted."""
+        """Take no more; what is being posted goes on."""
         if self._consumption is not None:
             await self._consumption.stop()
+
+    async def finish(self) -> None:
+        """Wait for what is being posted."""
         if self._under_way:
             await asyncio.wait(self._under_way, timeout=POST_SECONDS)
 

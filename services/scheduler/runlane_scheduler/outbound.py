@@ -40,6 +40,8 @@ _log = logger(__name__)
 _LOOK_SECONDS = 30.0
 _KINDS = ("subscriptions.", "subscriptionstates.")
 _PINGS_AT_ONCE = 16
+#: How often it is looked whether a ping's subscription is known by now, a second apart.
+_PING_LOOKS = 10
 
 
 class Outbound:
@@ -88,6 +90,7 @@ class Outbound:
         async with self._round:
             couriers, self._couriers = list(self._couriers.values()), {}
             await asyncio.gather(*(courier.stop() for courier in couriers))
+            await asyncio.gather(*(courier.finish() for courier in couriers + self._leaving))
 
     async def refresh(self) -> None:
         """Couriers for what is active, none for the rest. Raises `BusUnavailable`."""
@@ -97,10 +100,12 @@ class Outbound:
 
     async def _refresh(self) -> None:
         wanted = {subjects.subscriber(it.id, it.since): it for it in self._active()}
+        self._leaving = [courier for courier in self._leaving if courier.busy]
         for name, courier in list(self._couriers.items()):
             if wanted.get(name) != courier.subscription:
                 del self._couriers[name]
                 await courier.stop()
+                self._leaving.append(courier)
         await self._remove_orphans(set(wanted))
         for name, subscription in wanted.items():
             if name not in self._couriers:
@@ -175,9 +180,17 @@ class Outbound:
 
     async def _begin(self, name: str, subscription: Subscription) -> None:
         courier = self._courier(subscription)
-        if courier is not None:
+        if courier is None:
+            return
+        try:
             await courier.start()
-            self._couriers[name] = courier
+        except BusUnavailable as problem:
+            if not self._bus.connected:
+                raise
+            # Refused: it must not keep the others from beginning. The next round tries again.
+            _log.error("a subscription has no consumer", id=subscription.id, reason=problem.message)
+            return
+        self._couriers[name] = courier
 
     def _courier(self, subscription: Subscription) -> Courier | None:
         context = subscription_context(subscription.org, subscription.id)
@@ -220,10 +233,14 @@ class Outbound:
         task.add_done_callback(self._pings.discard)
 
     async def _ping(self, delivery: Delivery) -> None:
-        """One attempt, whether it is active or not; a ping is not repeated."""
-        delivery.ack()
+        """One attempt, whether it is active or not; a ping is not repeated. That of a subscription which this process
+        has not heard of comes again a little later: it may be as new as the ping."""
         ping = msgspec.json.decode(delivery.payload, type=Ping)
         subscription = self._directory.subscription(ping.org, ping.subscription)
+        if subscription is None and delivery.delivered < _PING_LOOKS:
+            delivery.nak(1.0)
+            return
+        delivery.ack()
         courier = None if subscription is None else self._courier(subscription)
         if courier is not None:
             await courier.ping(parcel_of(ping_event(ping)))
