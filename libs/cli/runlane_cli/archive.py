@@ -108,7 +108,7 @@ def writing(target: Path) -> Iterator[Path]:
 def reading(source: Path) -> Iterator[Path]:
     """The directory of a backup; a .tar file is unpacked beside itself for as long as it is needed."""
     if not source.exists():
-        raise CommandFailed(f"There is no {source}.", USAGE)
+        raise CommandFailed(f"There is no {source}: name a directory or .tar file that `runlane backup` made.", USAGE)
     if source.is_dir():
         yield source
         return

@@ -183,7 +183,8 @@ async def _connect(client: Client, settings: Settings, name: str, within: float,
         await asyncio.wait_for(connecting, within)
     except (nats.errors.Error, TimeoutError, OSError) as problem:
         raise BusUnavailable(
-            f"No NATS server answers at {_without_credentials(settings.nats_url)}: {type(problem).__name__}."
+            f"No NATS server answers at {_without_credentials(settings.nats_url)} ({type(problem).__name__}): "
+            "start one, with `runlane up` for one, or name another with RUNLANE_NATS_URL."
         ) from None
 
 
