@@ -54,7 +54,9 @@ async def test_work_goes_on_while_postgresql_is_away_and_is_recorded_later(
 
         async def recorded() -> bool:
             answer = await client.get("/executions", params={"limit": 20})
-            listed = answer.json().get("executions", []) if answer.status_code == 200 else []
-            return {item["executionId"] for item in listed} == {before, *ids}
+            assert answer.status_code == 200, answer.text
+            listed = {item["executionId"] for item in answer.json()["executions"]}
+            assert listed == {before, *ids}, f"{len(listed)} are listed"
+            return True
 
         await eventually(recorded, within=60)
