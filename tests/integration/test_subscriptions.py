@@ -21,6 +21,7 @@ from runlane_scheduler.outbound import Outbound
 from runlane_scheduler.posting import Poster
 from tests.support.eventually import eventually
 from tests.support.gateway_bus import Executor, Gateway, api_key
+from tests.support.hurried_clock import HurriedClock
 from tests.support.raw_vendor import HANG_UP, Vendor
 
 pytest_plugins = ["tests.support.gateway_fixtures"]
@@ -229,8 +230,8 @@ async def test_one_that_is_gone_is_asked_no_more_until_it_is_enabled_again(
     owner: httpx.AsyncClient, executor: Executor, receiver: Vendor, delivering: Delivering, bus: NatsBus
 ) -> None:
     receiver.answers[HOOK] = (410, {}, b"")
-    made = await subscribe(owner, receiver)
-    outbound = await delivering()
+    made, clock = await subscribe(owner, receiver), HurriedClock()
+    outbound = await delivering(clock=clock)
     await run(owner)
 
     async def stopped() -> bool:
@@ -238,8 +239,9 @@ async def test_one_that_is_gone_is_asked_no_more_until_it_is_enabled_again(
 
     await eventually(stopped)
     assert "410" in (await owner.get(f"{ALL}/{made['id']}")).json()["reason"]
-    for _ in range(3):
-        await outbound.refresh()
+    await outbound.refresh()
+    clock.advance(60)
+    await outbound.refresh()
     assert await subscribers(bus) == [], "a stopped subscription costs the broker nothing"
     missed = await run(owner)
     receiver.answer(HOOK)
@@ -430,14 +432,15 @@ async def test_an_organisation_has_at_most_twenty(owner: httpx.AsyncClient, rece
 async def test_what_is_removed_is_sent_nothing_more_and_leaves_nothing(
     owner: httpx.AsyncClient, executor: Executor, receiver: Vendor, delivering: Delivering, bus: NatsBus
 ) -> None:
-    made = await subscribe(owner, receiver)
-    outbound = await delivering()
+    made, clock = await subscribe(owner, receiver), HurriedClock()
+    outbound = await delivering(clock=clock)
     await run(owner)
     await eventually(lambda: receiver.seen)
     assert (await owner.delete(f"{ALL}/{made['id']}")).status_code == 204
     await eventually(lambda: not outbound._couriers)
-    for _ in range(2):
-        await outbound.refresh()
+    await outbound.refresh()
+    clock.advance(60)
+    await outbound.refresh()
     assert await subscribers(bus) == []
     await run(owner)
     assert len(receiver.seen) == 1

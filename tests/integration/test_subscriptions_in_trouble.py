@@ -12,7 +12,6 @@ from msgspec import Raw
 from runlane import standard_webhooks
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
-from runlane.clock import SystemClock
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
 from runlane.contracts.messages import Failed, FailedData, Failure, Succeeded, SucceededData, encode
@@ -35,6 +34,7 @@ from runlane_scheduler.courier import Pace
 from runlane_scheduler.outbound import Outbound
 from runlane_scheduler.posting import Poster, parcel_of
 from tests.support.eventually import eventually
+from tests.support.hurried_clock import HurriedClock
 from tests.support.raw_vendor import SILENCE, Vendor
 
 QUICK = Pace(first=0.05, longest=0.2)
@@ -45,7 +45,7 @@ class Desk:
 
     def __init__(self, bus: NatsBus, receiver: Vendor) -> None:
         self.bus, self.receiver = bus, receiver
-        self.store = NatsDirectoryStore(bus)
+        self.store, self.clock = NatsDirectoryStore(bus), HurriedClock()
         self.sealer = Sealer(*parse_master_keys(generate_master_key()))
         self._began: list[tuple[Outbound, Poster, asyncio.Task[None] | None]] = []
 
@@ -92,7 +92,7 @@ class Desk:
         """What a scheduler runs; one with a `directory` of its own hears of nothing."""
         host = self.receiver.url.removeprefix("http://")
         directory, poster = directory or await Directory().follow(self.store), Poster(frozenset({host}))
-        outbound = Outbound(self.bus, self.store, directory, self.sealer, SystemClock(), poster, pace)
+        outbound = Outbound(self.bus, self.store, directory, self.sealer, self.clock, poster, pace)
         task = asyncio.create_task(outbound.run()) if running else None
         self._began.append((outbound, poster, task))
         return outbound
@@ -164,7 +164,7 @@ async def test_a_scheduler_that_has_not_heard_of_a_subscription_leaves_its_consu
     """Made anew it would begin at its beginning, and everything would be sent again."""
     behind = Directory()
     made = await desk.subscribe("/well")
-    await desk.begin()
+    running = await desk.begin()
     name = subjects.subscriber(made.id, made.since)
     await desk.happen()
     await eventually(lambda: desk.posted("/well"))
@@ -173,11 +173,40 @@ async def test_a_scheduler_that_has_not_heard_of_a_subscription_leaves_its_consu
     late = await desk.begin(behind, running=False)
     for _ in range(3):
         await late.refresh()
+        desk.clock.advance(60)
     there = await eventually(lambda: desk.bus.ask(info))
     assert there is not None
     assert there["created"] == made_at
     await desk.store.delete(subscription_key("acme", made.id))
+    await eventually(lambda: not running._couriers)
     await late.refresh()
+    desk.clock.advance(60)
+    await late.refresh()
+    assert await desk.bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS) == []
+
+
+async def test_what_is_removed_is_not_sent_again_by_a_scheduler_that_has_not_heard_of_it_yet(desk: Desk) -> None:
+    """It would make the consumer anew that the other has removed."""
+    made = await desk.subscribe("/well")
+    behind, quick = Directory(), await desk.begin(running=False)
+    behind.apply(org_key("acme"), msgspec.json.encode(Org(id="acme", name="Acme")), 1)
+    behind.apply(subscription_key("acme", made.id), msgspec.json.encode(made), 2)
+    slow = await desk.begin(behind, running=False)
+    await slow.refresh()
+    await desk.happen()
+    await eventually(lambda: desk.posted("/well"))
+    info = f"CONSUMER.INFO.{subjects.EVENTS}.{subjects.subscriber(made.id, made.since)}"
+    made_at = (await desk.bus.api(info, None))["created"]
+    await desk.store.delete(subscription_key("acme", made.id))
+    for _ in range(3):
+        await quick.refresh()
+    there = await eventually(lambda: desk.bus.ask(info))
+    assert there is not None
+    assert there["created"] == made_at
+    behind.apply(subscription_key("acme", made.id), None, 3)
+    await slow.refresh()
+    desk.clock.advance(60)
+    await quick.refresh()
     assert await desk.bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS) == []
 
 

@@ -38,6 +38,8 @@ _log = logger(__name__)
 
 #: How often it looks without having heard of a change.
 _LOOK_SECONDS = 30.0
+#: Whoever has not heard of a change for so long has no connection and pulls nothing either.
+_ORPHAN_SECONDS = 30.0
 _KINDS = ("subscriptions.", "subscriptionstates.")
 _PINGS_AT_ONCE = 16
 #: How often it is looked whether a ping's subscription is known by now, a second apart.
@@ -60,6 +62,8 @@ class Outbound:
         self._bus, self._store, self._directory, self._sealer = bus, store, directory, sealer
         self._clock, self._poster, self._pace = clock, poster, pace or Pace()
         self._couriers: dict[str, Courier] = {}
+        #: Consumers of nothing that is delivered, and since when that is known here.
+        self._orphans: dict[str, float] = {}
         #: Those that take no more and still post something.
         self._leaving: list[Courier] = []
         self._pings: set[asyncio.Task[None]] = set()
@@ -202,9 +206,13 @@ class Outbound:
         return Courier(self._bus, self._clock, self._poster, self, self._pace, subscription, sealed)
 
     async def _remove_orphans(self, wanted: set[str]) -> None:
-        """Consumers of what is no longer delivered."""
-        for name in await self._bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS):
-            if name not in wanted and not await self._is_news(name):
+        """Consumers of what is no longer delivered, once all schedulers must have heard that it is not: one that still
+        pulled would make the consumer anew, from its beginning."""
+        now, known = self._clock.monotonic(), self._orphans
+        found = await self._bus.consumers(subjects.EVENTS, subjects.SUBSCRIBERS)
+        self._orphans = {name: known.get(name, now) for name in found if name not in wanted}
+        for name, since in list(self._orphans.items()):
+            if now - since >= _ORPHAN_SECONDS and not await self._is_news(name):
                 await self._bus.remove_consumer(subjects.EVENTS, name)
 
     async def _is_news(self, name: str) -> bool:
