@@ -253,6 +253,17 @@ async def test_a_scheduler_joins_another_at_a_single_filter(desk: Desk) -> None:
     await eventually(lambda: desk.posted("/well"))
 
 
+@pytest.mark.parametrize("asked", ["\u00b2", "-5", "soon", "9" * 4000, "Wed, 21 Oct 99999 07:28:00 GMT", "nan"])
+async def test_a_time_that_cannot_be_read_is_no_reason_to_stop_trying(desk: Desk, asked: str) -> None:
+    answers = [(503, {"Retry-After": asked}, b""), (200, {}, b"")]
+    desk.receiver.answers["POST /odd"] = lambda _: answers.pop(0)
+    made = await desk.subscribe("/odd")
+    await desk.begin()
+    await desk.happen()
+    (first, *_) = await eventually(lambda: desk.attempts(made))
+    assert (first.outcome, first.status) == ("failed", 503)
+
+
 def test_what_only_those_may_see_who_may_see_internals_is_not_sent() -> None:
     internal = {"type": "KeyError", "message": "'x'", "traceback": "line 3 of offboard.py"}
     failure = Failure("Broken", "it broke", details={"field": "x"}, internal=internal)

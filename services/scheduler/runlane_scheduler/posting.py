@@ -126,7 +126,7 @@ def _retry_after(value: str | None, now: datetime) -> float:
     """RFC 9110 §10.2.3: seconds, or a date."""
     if value is None:
         return 0
-    if value.strip().isdigit():
+    if value.isascii() and value.strip().isdigit():
         return min(float(value[:12]), _LONGEST_WAIT)
     try:
         return min(max(0.0, (parsedate_to_datetime(value) - now).total_seconds()), _LONGEST_WAIT)
