@@ -27,6 +27,7 @@ from tests.support.raw_vendor import HANG_UP, Vendor
 pytest_plugins = ["tests.support.gateway_fixtures"]
 
 HOOK = "POST /hook"
+_OWNERS = ("canManageWebhooks", "canViewExecutions", "canExecuteWorkflows", "canManageExecutions")
 ALL = "/subscriptions/acme"
 
 
@@ -54,7 +55,7 @@ def settings(settings: Any, receiver: Vendor) -> Any:
 async def owner(gateway: Gateway, bus: NatsBus) -> AsyncIterator[httpx.AsyncClient]:
     """A client that may manage subscriptions of acme; another of globex beside it."""
     for name, org in (("owner", "acme"), ("other", "globex")):
-        key = api_key(name, org, "canManageWebhooks", "canExecuteWorkflows", "canManageExecutions")
+        key = api_key(name, org, *_OWNERS)
         await NatsDirectoryStore(bus).put(api_key_key(name), msgspec.json.encode(key))
     await eventually(lambda: gateway.parts.directory.api_key("other"), within=20)
     async with gateway.client("owner") as opened:
@@ -419,6 +420,24 @@ async def test_nobody_elses_is_seen_changed_or_removed(
         assert (await other.post(f"/subscriptions/globex/{made['id']}/test")).status_code == 404
         assert (await other.delete(f"/subscriptions/globex/{made['id']}")).status_code == 204
     assert (await owner.get(f"{ALL}/{made['id']}")).status_code == 200
+
+
+async def test_nobody_has_sent_what_he_may_not_see(
+    owner: httpx.AsyncClient, gateway: Gateway, receiver: Vendor, bus: NatsBus
+) -> None:
+    made = await subscribe(owner, receiver, enabled=False)
+    await NatsDirectoryStore(bus).put(
+        api_key_key("plumber"), msgspec.json.encode(api_key("plumber", "acme", "canManageWebhooks"))
+    )
+    await eventually(lambda: gateway.parts.directory.api_key("plumber"))
+    async with gateway.client("plumber") as plumber:
+        new = await plumber.post(ALL, json={"url": f"{receiver.url}/elsewhere"})
+        changed = await plumber.put(f"{ALL}/{made['id']}", json={"url": f"{receiver.url}/elsewhere"})
+        assert (await plumber.get(f"{ALL}/{made['id']}")).status_code == 200
+    for answer in (new, changed):
+        assert answer.status_code == 403
+        assert answer.json()["details"] == {"permission": "canViewExecutions"}
+    assert (await owner.get(ALL)).json()["subscriptions"] == [{**made, "secret": None}]
 
 
 async def test_an_organisation_has_at_most_twenty(owner: httpx.AsyncClient, receiver: Vendor) -> None:

@@ -31,7 +31,7 @@ from .answers import Answer, answer
 from .conditions import etag
 from .describe import Described
 from .parts import Parts, audit_of, body_of, changes_by, organisation_in_path, principal_of
-from .permissions import MANAGE_WEBHOOKS
+from .permissions import MANAGE_WEBHOOKS, VIEW_EXECUTIONS
 from .subscription_settings import MOST_SUBSCRIPTIONS, check_subscription, shown_address
 from .subscription_views import (
     AttemptsView,
@@ -81,7 +81,7 @@ class SubscriptionDoors:
 
     async def create(self, request: Request, org: str) -> Answer:
         """Subscribe. The secret is shown in this answer only; what happens from now on is sent."""
-        self._permit(request, org)
+        self._permit_to_send(request, org)
         body = await self._body(request)
         if body.url is None:
             raise ValidationError("url: give the URL that events are posted to", "url")
@@ -111,7 +111,7 @@ class SubscriptionDoors:
 
     async def put(self, request: Request, org: str, id: str) -> Answer:
         """Settle it anew. One that was disabled or stopped begins with what happens from now on."""
-        self._permit(request, org)
+        self._permit_to_send(request, org)
         self._known(org, id)
         body = await self._body(request)
 
@@ -180,6 +180,11 @@ class SubscriptionDoors:
     def _permit(self, request: Request, org: str) -> None:
         organisation_in_path(request, self._directory, org)
         principal_of(request.scope).require(MANAGE_WEBHOOKS)
+
+    def _permit_to_send(self, request: Request, org: str) -> None:
+        """Whoever says where events go must be allowed to see what is in them."""
+        self._permit(request, org)
+        principal_of(request.scope).require(VIEW_EXECUTIONS)
 
     def _known(self, org: str, id_: str) -> Subscription:
         return self._still(self._directory.subscription(org, id_) if is_token(id_) else None)
