@@ -253,6 +253,40 @@ async def test_a_scheduler_joins_another_at_a_single_filter(desk: Desk) -> None:
     await eventually(lambda: desk.posted("/well"))
 
 
+async def test_a_scheduler_that_is_stopped_finishes_what_it_posts(desk: Desk) -> None:
+    """Also what it posted for a subscription that has been changed meanwhile."""
+    asked, answer = 0, asyncio.Event()
+
+    async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        await reader.readuntil(b"\r\n\r\n")
+        asked += 1
+        await answer.wait()
+        writer.write(b"HTTP/1.1 204 Said\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(slow, "127.0.0.1", 0) as server:
+        desk.receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        made = await desk.subscribe("/slow")
+        stopping = await desk.begin()
+        await desk.happen()
+        await eventually(lambda: asked == 1)
+        await desk.keep(msgspec.structs.replace(made, description="another"))
+        await eventually(lambda: stopping._leaving)
+        drained = asyncio.create_task(stopping.drain())
+        await eventually(lambda: not stopping._couriers)
+        answer.set()
+        await drained
+    assert [it.outcome for it in await desk.attempts(made)] == ["delivered"]
+    consumer = subjects.subscriber(made.id, made.since)
+
+    async def acknowledged() -> bool:
+        return (await desk.bus.lag(subjects.EVENTS, consumer)).unacknowledged == 0
+
+    await eventually(acknowledged)
+
+
 @pytest.mark.parametrize("asked", ["\u00b2", "-5", "soon", "9" * 4000, "Wed, 21 Oct 99999 07:28:00 GMT", "nan"])
 async def test_a_time_that_cannot_be_read_is_no_reason_to_stop_trying(desk: Desk, asked: str) -> None:
     answers = [(503, {"Retry-After": asked}, b""), (200, {}, b"")]
