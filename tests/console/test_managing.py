@@ -1,6 +1,9 @@
 """What operators change in the console, and what authors read there: each change is seen in the API afterwards."""
 
+import asyncio
+import os
 import re
+import sys
 
 import pytest
 from playwright.async_api import Page, expect
@@ -150,16 +153,28 @@ async def test_a_file_that_failed_to_import_is_told_with_its_traceback(open_page
     page = await open_page("#/demo/code", key=desk.admin_key)
     broken = page.get_by_role("article", name=re.compile("broken.py failed to import"))
     await expect(broken).to_contain_text("the licence file is missing")
-    await expect(broken.locator("pre")).to_contain_text("line 3")
+    await expect(broken.locator("details pre")).to_contain_text("line 3")
 
 
 async def test_an_author_sees_where_a_workflow_stands_and_how_to_call_it(open_page: Opened, desk: Desk) -> None:
     await desk.run("small")
     page = await open_page("#/demo/code/onboard", key=desk.admin_key)
     await expect(page.locator("main")).to_contain_text(re.compile(r"desk\.py:\d+"))
-    for sample in (f"curl -X POST {desk.url}/workflows/onboard", "urllib.request"):
+    for sample in (f"curl -X POST {desk.url}/workflows/onboard", "from runlane.client import Client"):
         await expect(page.locator("pre").filter(has_text=sample)).to_have_count(1)
     assert desk.admin_key not in await page.content()
+
+
+async def test_the_python_sample_of_a_workflow_runs_as_it_is_shown(open_page: Opened, desk: Desk) -> None:
+    await desk.run("small")
+    page = await open_page("#/demo/code/small", key=desk.admin_key)
+    sample = await page.locator("pre").filter(has_text="from runlane.client").inner_text()
+    environment = {**os.environ, "RUNLANE_API_KEY": desk.key}
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", sample, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await program.communicate()
+    assert (program.returncode, said.strip()) == (0, b"0")
 
 
 async def test_an_executor_that_serves_is_listed_and_can_be_drained(open_page: Opened, desk: Desk) -> None:

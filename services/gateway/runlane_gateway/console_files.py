@@ -1,4 +1,4 @@
-"""The console's files as the gateway holds them: read and compressed once, named by a digest of them all.
+"""The console's files as the gateway holds them: read, made compact and compressed once, named by a digest of them all.
 
 Used by `console_door`. The page names every other file below `/console/{digest}/`, so those may be kept for ever.
 """
@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from msgspec import Struct
+
+from .console_compact import compact_script, compact_sheet
 
 FOLDER = Path(__file__).parent / "console"
 
@@ -47,7 +49,7 @@ class Console(Struct, frozen=True):
 def read_console(folder: Path = FOLDER) -> Console:
     """Raises `FileNotFoundError` for a folder without its page."""
     bodies = {
-        path.relative_to(folder).as_posix(): path.read_bytes()
+        path.relative_to(folder).as_posix(): _compact(path)
         for path in sorted(folder.rglob("*"))
         if path.suffix in _TYPES and path.is_file()
     }
@@ -58,6 +60,11 @@ def read_console(folder: Path = FOLDER) -> Console:
     digest = hashlib.sha256(json.dumps(told).encode() + index).hexdigest()[:16]
     page = index.replace(b"{base}", f"/console/{digest}/".encode()).replace(b"{preloads}", _preloads(digest, bodies))
     return Console(digest, _file(_INDEX, page), {name: _file(name, body) for name, body in bodies.items()})
+
+
+def _compact(path: Path) -> bytes:
+    made = {".js": compact_script, ".css": compact_sheet}.get(path.suffix)
+    return made(path.read_text("utf-8")).encode() if made else path.read_bytes()
 
 
 def _preloads(digest: str, names: Iterable[str]) -> bytes:

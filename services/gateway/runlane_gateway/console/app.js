@@ -1,6 +1,6 @@
 // The beginning: who is signed in, the frame around the pages, which page the address asks for.
 
-import { api, ApiError, onUnauthorized } from "./core/api.js";
+import { api, at, ApiError, onUnauthorized } from "./core/api.js";
 import { h, put } from "./core/dom.js";
 import { address, readAddress, Router } from "./core/router.js";
 import { forget, keep, lastOrg, rememberOrg, session } from "./core/session.js";
@@ -56,7 +56,7 @@ const known = (id) => (session.orgs.some((org) => org.id === id) ? id : null);
 async function enter(org) {
   router?.leave();
   try {
-    [session.org, session.me] = await Promise.all([api.get(`/orgs/${encodeURIComponent(org)}`, { org: null }), api.get("/me", { org })]);
+    [session.org, session.me] = await Promise.all([api.get(at`/orgs/${org}`, { org: null }), api.get("/me", { org })]);
   } catch (problem) {
     if (problem.status === 401) return;
     session.org = null;

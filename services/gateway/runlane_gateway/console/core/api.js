@@ -10,6 +10,9 @@ export class ApiError extends Error {
   }
 }
 
+/** A path with its parts escaped: at`/executions/${id}`. */
+export const at = (texts, ...parts) => String.raw({ raw: texts }, ...parts.map(encodeURIComponent));
+
 const listeners = new Set();
 /** Call when the credentials are refused. */
 export function onUnauthorized(listener) { listeners.add(listener); }
@@ -49,13 +52,24 @@ export async function request(method, path, { query, body, headers, signal, org,
   return response;
 }
 
-function written(query) {
-  const parameters = new URLSearchParams();
+/** What goes behind the question mark: several of a list, nothing of what is empty. */
+export function parameters(query) {
+  if (query instanceof URLSearchParams) return query;
+  const found = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
     for (const one of Array.isArray(value) ? value : [value]) {
-      if (one !== null && one !== undefined && one !== "") parameters.append(name, one);
+      if (one !== null && one !== undefined && one !== "") found.append(name, one);
     }
   }
-  const text = parameters.toString();
+  return found;
+}
+
+/** The same query but for these. */
+export function changed(query, changes) {
+  return parameters({ ...Object.fromEntries([...query.keys()].map((name) => [name, query.getAll(name)])), ...changes });
+}
+
+function written(query) {
+  const text = parameters(query).toString();
   return text && `?${text}`;
 }

@@ -4,9 +4,13 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PROPERTIES = new Set(["value", "checked", "selected", "disabled", "hidden", "open", "indeterminate", "required", "readOnly"]);
 
-/** An element. `name` is "tag.class.class"; attributes that are null or false are left out; `on…` are listeners. */
+/** An element. `name` is "tag.class.class"; attributes that are null or false are left out; `on…` are listeners.
+    A button sends no form unless its `type` says so. */
 export function h(name, attributes, ...children) {
-  return build(document.createElement(name.split(".", 1)[0]), name, attributes, children);
+  const tag = name.split(".", 1)[0];
+  const element = document.createElement(tag);
+  if (tag === "button") element.type = "button";
+  return build(element, name, attributes, children);
 }
 
 /** The same in SVG. */

@@ -1,6 +1,6 @@
 // One execution as it happens: its head from GET, what it tells from its events. Told of in one call per frame.
 
-import { api } from "./api.js";
+import { api, at } from "./api.js";
 import { follow } from "./sse.js";
 
 export const FINISHED = new Set(["Success", "Failed", "Cancelled"]);
@@ -25,7 +25,7 @@ export class Live {
 
   /** Resolves once there is something to show. */
   async open() {
-    const record = await api.get(`/executions/${encodeURIComponent(this.id)}`, { signal: this.signal });
+    const record = await api.get(at`/executions/${this.id}`, { signal: this.signal });
     this.#taken(record);
     if (this.finished) this.#whole(record);
     else this.#stream();
@@ -35,7 +35,7 @@ export class Live {
     const heard = (name, data) => this.#heard(name, data);
     const lost = (is) => { this.lost = is; this.#tell(); };
     try {
-      await follow(`/executions/${encodeURIComponent(this.id)}/events`, { signal: this.signal, heard, lost });
+      await follow(at`/executions/${this.id}/events`, { signal: this.signal, heard, lost });
     } catch (problem) { this.problem = problem; this.#tell(); }
   }
 
@@ -62,7 +62,7 @@ export class Live {
   /** What events do not tell: the terms of an approval, who cancelled, what to do about an error. */
   async #again() {
     try {
-      const record = await api.get(`/executions/${encodeURIComponent(this.id)}`, { signal: this.signal });
+      const record = await api.get(at`/executions/${this.id}`, { signal: this.signal });
       if (FINISHED.has(record.status) || !this.finished) this.#taken(record);
       this.#tell();
     } catch { /* what the events told stands */ }

@@ -1,5 +1,6 @@
 // Addresses are #/{organisation}/{page}?{filters}. Shows the page of the address, one at a time.
 
+import { api, parameters } from "./api.js";
 import { h, put } from "./dom.js";
 
 /** #/org/path?query → its parts. */
@@ -11,15 +12,7 @@ export function readAddress(hash = location.hash) {
 
 /** The address of a page: address("demo", "executions/1", {status: ["Failed"]}). */
 export function address(org, path = "", query = {}) {
-  const parameters = query instanceof URLSearchParams ? query : new URLSearchParams();
-  if (parameters !== query) {
-    for (const [name, value] of Object.entries(query)) {
-      for (const one of Array.isArray(value) ? value : [value]) {
-        if (one !== null && one !== undefined && one !== "") parameters.append(name, one);
-      }
-    }
-  }
-  const text = parameters.toString();
+  const text = parameters(query).toString();
   const places = path.split("/").filter(Boolean).map(encodeURIComponent).join("/");
   return `#/${encodeURIComponent(org)}${places && `/${places}`}${text && `?${text}`}`;
 }
@@ -102,6 +95,7 @@ export class Router {
   #view(place, params, leaving) {
     return {
       ...place, params, signal: leaving.signal, onQuery: null,
+      get: (path, query) => api.get(path, { query, signal: leaving.signal }),
       link: (path, query) => address(place.org, path, query),
       go: (path, query) => { location.hash = address(place.org, path, query); },
       /** Change the filters in the address; the page's `onQuery` hears of it. */

@@ -1,13 +1,6 @@
 // The inbox: what waits for somebody's word, what will happen, approve or reject with a reason.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { every } from "../core/every.js";
-import { titled } from "../core/format.js";
-import { session } from "../core/session.js";
-import { decide, terms } from "../parts/approval.js";
-import { facts } from "../parts/json.js";
-import { time } from "../parts/time.js";
+import { deciding, every, facts, h, nameOf, session, terms, time, titled } from "../page.js";
 
 const LOOK_MS = 5000;
 
@@ -20,7 +13,7 @@ export async function render(view) {
   const older = h("a.button", { hidden: true }, "Older");
 
   async function look() {
-    const { approvals, next } = await api.get("/approvals", { query: { limit: 50, after }, signal: view.signal });
+    const { approvals, next } = await view.get("/approvals", { limit: 50, after });
     const ids = new Set(approvals.map((item) => item.executionId));
     for (const [id, row] of known) if (!ids.has(id)) { row.element.remove(); known.delete(id); }
     approvals.forEach((item, index) => place(item, index));
@@ -48,10 +41,9 @@ export async function render(view) {
 
 function card(view, item, look) {
   const { approval } = item;
-  const asked = item.requestedBy.name ?? item.requestedBy.email ?? item.requestedBy.id;
   return h("li.card.padded.approval", { "data-id": item.executionId },
     h("header", h("h2", h("a", { href: view.link(`executions/${item.executionId}`) }, titled(item.workflowName))),
-      h("p.muted", `${asked} asked `, time(approval.requestedAt, { since: true }), " · expires ",
+      h("p.muted", `${nameOf(item.requestedBy)} asked `, time(approval.requestedAt, { since: true }), " · expires ",
         time(approval.expiresAt, { since: true }))),
     h("p.lead", approval.message ?? "It starts as soon as it is approved."),
     h("h3", "What will happen"),
@@ -59,12 +51,5 @@ function card(view, item, look) {
       : `${titled(item.workflowName)} ${approval.message ? "goes on; it was started" : "runs"} with:`),
     item.input ? facts(item.input) : h("p.muted", "No input."),
     terms(approval),
-    session.can("canApproveExecutions") ? actions(item, look) : h("p.muted", "Deciding needs the permission canApproveExecutions."));
-}
-
-function actions(item, look) {
-  const act = (approved) => async () => { if (await decide(item, item.approval, approved)) await look(); };
-  return h("div.actions",
-    h("button.button.primary", { type: "button", onclick: act(true) }, "Approve…"),
-    h("button.button.danger", { type: "button", onclick: act(false) }, "Reject…"));
+    deciding(item, approval, look));
 }

@@ -1,26 +1,21 @@
 // The workflows that executors have imported, and the files that failed to import with their tracebacks.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { every } from "../core/every.js";
+import { every, h, head, put, Table, time } from "../page.js";
 import { frames, framesOf } from "../parts/frames.js";
-import { head } from "../parts/listing.js";
-import { Table } from "../parts/table.js";
-import { time } from "../parts/time.js";
 
 export async function render(view) {
   const broken = h("div.stack");
   let told = "";
   const table = new Table({ caption: "Workflows", key: (item) => item.name, empty: "No workflow has been imported.", columns: [
-    { title: "State", class: "tight", cell: (item) => (item.enabled ? "On" : "Off here") },
+    { title: "State", cell: (item) => (item.enabled ? "On" : "Off here") },
     { title: "Workflow", class: "wide", cell: (item) => [h("a.strong", { href: view.link(`code/${item.name}`) }, item.name), h("span.told.muted", item.description)] },
-    { title: "Schedule", class: "tight code", cell: (item) => item.schedule ?? "–" },
-    { title: "Where", class: "tight code", cell: (item) => where(item.source) },
-    { title: "Version", class: "tight code", cell: (item) => item.version },
+    { title: "Schedule", class: "code", cell: (item) => item.schedule ?? "–" },
+    { title: "Where", class: "code", cell: (item) => where(item.source) },
+    { title: "Version", class: "code", cell: (item) => item.version },
   ] });
 
   async function look() {
-    const { workflows, failures } = await api.get("/workflows", { signal: view.signal });
+    const { workflows, failures } = await view.get("/workflows");
     table.show(workflows);
     const now = JSON.stringify(failures);
     if (now === told) return;

@@ -1,28 +1,21 @@
 // Configuration of the organisation: each value with where it comes from.
 
-import { api } from "../core/api.js";
-import { h } from "../core/dom.js";
-import { session } from "../core/session.js";
-import { ask, button } from "../parts/ask.js";
-import { json } from "../parts/json.js";
-import { listing } from "../parts/listing.js";
-import { time } from "../parts/time.js";
+import { api, ask, at, button, h, json, listing, session, time } from "../page.js";
 
 export async function render(view) {
-  const path = `/orgs/${encodeURIComponent(session.org.id)}/config`;
+  const path = at`/orgs/${session.org.id}/config`;
   const set = button("Set a value…", () => edit(path, null, () => list.again()), { tone: "primary" });
   const list = await listing(view, {
     heading: { title: "Configuration", lead: `What workflows read in ${session.org.name}: its own values, and those that every organisation inherits.`, actions: [set] },
     source: { path, field: "config" }, first: "First", ms: 15000,
     build: (again) => ({ key: (item) => item.key, empty: "Nothing is set.", columns: [
-      { title: "From", class: "tight", cell: (item) => h("span.tag", item.inherited ? "inherited" : "own") },
-      { title: "Key", class: "tight strong code", cell: (item) => item.key },
+      { title: "From", cell: (item) => h("span.tag", item.inherited ? "inherited" : "own") },
+      { title: "Key", class: "strong code", cell: (item) => item.key },
       { title: "Value", class: "wide", cell: (item) => json(item.value, { label: item.key }) },
-      { title: "Changed", class: "tight", cell: (item) => time(item.changedAt) },
+      { title: "Changed", cell: (item) => time(item.changedAt) },
       { title: "By", class: "by", cell: (item) => item.changedBy ?? "–" },
-      { title: "", class: "do", cell: (item) => h("div.actions", button(item.inherited ? "Override…" : "Change…", () => edit(path, item, again), { name: `Change ${item.key}` }),
-        item.inherited ? null : button("Remove…", () => remove(path, item, again), { tone: "danger", name: `Remove ${item.key}` })) },
-    ] }),
+    ], actions: (item) => [button(item.inherited ? "Override…" : "Change…", () => edit(path, item, again), { name: `Change ${item.key}` }),
+      item.inherited ? null : button("Remove…", () => remove(path, item, again), { tone: "danger", name: `Remove ${item.key}` })] }),
   });
   return list.section;
 }
@@ -30,10 +23,10 @@ export async function render(view) {
 function edit(path, item, again) {
   const key = { name: "key", label: "Key", required: true };
   return ask({ title: item ? item.key : "Set a value", verb: "Save",
-    fields: [...item ? [] : [key], { name: "value", label: "Value", type: "textarea", value: item ? JSON.stringify(item.value, null, 2) : "",
+    fields: [...item ? [] : [key], { name: "value", label: "Value", type: "json", value: item ? JSON.stringify(item.value, null, 2) : "",
       required: true, help: "JSON; what is none is taken as text." }],
     async act(values) {
-      const answer = await api.put(`${path}/${encodeURIComponent(item?.key ?? values.key.trim())}`, { value: read(values.value) });
+      const answer = await api.put(path + at`/${item?.key ?? values.key.trim()}`, { value: read(values.value) });
       await again();
       return answer;
     } });
@@ -45,5 +38,5 @@ function read(text) {
 
 function remove(path, item, again) {
   return ask({ title: `Remove ${item.key}`, text: "An inherited value counts again where there is one.", verb: "Remove", tone: "danger",
-    async act() { await api.delete(`${path}/${encodeURIComponent(item.key)}`); await again(); } });
+    async act() { await api.delete(path + at`/${item.key}`); await again(); } });
 }

@@ -1,13 +1,6 @@
 // What the engine gave up on: why, what was in it, run it again or throw it away.
 
-import { api } from "../core/api.js";
-import { h } from "../core/dom.js";
-import { session } from "../core/session.js";
-import { ask, button } from "../parts/ask.js";
-import { dialog } from "../parts/dialog.js";
-import { facts } from "../parts/json.js";
-import { listing } from "../parts/listing.js";
-import { time } from "../parts/time.js";
+import { api, ask, at, button, dialog, facts, h, listing, session, time } from "../page.js";
 
 export async function render(view) {
   const { section } = await listing(view, {
@@ -15,13 +8,11 @@ export async function render(view) {
     source: { path: "/dead-letters", field: "deadLetters" }, first: "First",
     filters: [{ name: "workflow", label: "Workflow" }, { name: "kind", label: "Kind" }],
     build: (again) => ({ key: (item) => item.id, empty: "Nothing was given up on.", columns: [
-      { title: "Kind", class: "tight", cell: (item) => item.kind },
-      { title: "Workflow", class: "tight", cell: (item) => [h("span.strong", item.workflow ?? "–"), " ", execution(view, item)] },
-      { title: "When", class: "tight", cell: (item) => time(item.at) },
+      { title: "Kind", cell: (item) => item.kind },
+      { title: "Workflow", cell: (item) => [h("span.strong", item.workflow ?? "–"), " ", execution(view, item)] },
+      { title: "When", cell: (item) => time(item.at) },
       { title: "Why", class: "wide", cell: (item) => h("span.told", { title: item.reason }, item.reason) },
-      { title: "", class: "do", cell: (item) => h("div.actions", button("Look", () => look(item)),
-        session.can("canManageExecutions") ? deciding(item, again) : null) },
-    ] }),
+    ], actions: (item) => [button("Look", () => look(item)), session.can("canManageExecutions") ? deciding(item, again) : null] }),
   });
   return section;
 }
@@ -30,16 +21,16 @@ function execution(view, item) {
   return item.executionId ? h("a.code", { href: view.link(`executions/${item.executionId}`) }, item.executionId.slice(-8)) : null;
 }
 
-const at = (item, verb = "") => `/dead-letters/${encodeURIComponent(item.id)}${verb && `/${verb}`}`;
+const letterAt = (item) => at`/dead-letters/${item.id}`;
 
 async function look(item) {
-  const letter = await api.get(at(item));
+  const letter = await api.get(letterAt(item));
   await dialog("Dead letter", () => facts(letter), { wide: true });
 }
 
 function deciding(item, again) {
   const decide = (verb, title, text, tone) => () => ask({ title, text, verb: title, tone, async act() {
-    const answer = await api.post(at(item, verb));
+    const answer = await api.post(`${letterAt(item)}/${verb}`);
     await again();
     return answer;
   } });

@@ -1,29 +1,23 @@
 // One workflow for its author: where it stands, what its decorator says, its schema, how to call it.
 
-import { api } from "../core/api.js";
-import { h } from "../core/dom.js";
-import { titled } from "../core/format.js";
-import { session } from "../core/session.js";
+import { at, copier, facts, h, head, json, session, titled, trail } from "../page.js";
 import { frames, framesOf } from "../parts/frames.js";
-import { facts, json } from "../parts/json.js";
-import { head } from "../parts/listing.js";
-import { copy } from "../parts/toast.js";
 import { where } from "./code.js";
 
 const APART = new Set(["name", "parameters", "source", "description", "version", "origin"]);
 
 export async function render(view) {
   const { workflow: name } = view.params;
-  const item = await api.get(`/workflows/${encodeURIComponent(name)}`, { signal: view.signal });
+  const item = await view.get(at`/workflows/${name}`);
   const failure = view.query.get("failure");
-  const failed = failure ? await api.get(`/executions/${encodeURIComponent(failure)}`, { signal: view.signal }) : null;
+  const failed = failure ? await view.get(at`/executions/${failure}`) : null;
   const settings = Object.fromEntries(Object.entries(item).filter(([key, value]) => !APART.has(key) && value !== null && value !== undefined));
   const links = [["executions", "Executions"], item.schedule && session.can("canViewExecutions") && [`schedules/${name}`, "Schedule"]].filter(Boolean);
-  return h("section.medium", h("p.crumbs", h("a", { href: view.link("code") }, "Workflows"), " / ", h("code", name)),
+  return h("section.medium", trail(view, "code", "Workflows", h("code", name)),
     head({ title: titled(name), lead: item.description, actions: links.map(([path, title]) =>
       h("a.button", { href: view.link(path, path === "executions" ? { workflow: name } : {}) }, title)) }),
     failed ? failedAt(view, failed, framesOf(failed.internal?.traceback, item.source.file)) : null,
-    card("Source", h("div.row", h("code", where(item.source)), h("button.plain", { type: "button", onclick: () => copy(where(item.source)) }, "Copy")),
+    card("Source", h("div.row", h("code", where(item.source)), copier(where(item.source))),
       h("p.muted", `Version ${item.version}, from ${item.origin}`)),
     card("Settings", facts(settings)), card("Parameters", json(item.parameters, { label: "Schema" })),
     card("Call it", sample("curl", curl(name, item.parameters)), sample("Python", python(name, item.parameters))));
@@ -41,7 +35,7 @@ function card(title, ...children) {
 }
 
 function sample(title, text) {
-  return [h("div.row", h("h3", title), h("button.plain", { type: "button", onclick: () => copy(text), "aria-label": `Copy ${title}` }, "Copy")), h("pre.code", text)];
+  return [h("div.row", h("h3", title), copier(text, `Copy ${title}`)), h("pre.code", text)];
 }
 
 /** Values of the right kind for what has to be given. */
@@ -58,11 +52,11 @@ function valueFor(one) {
 
 function curl(name, schema) {
   const body = JSON.stringify(example(schema)).replaceAll("'", "'\\''");
-  return `curl -X POST ${location.origin}/workflows/${name} \\\n  -H "Authorization: Bearer $RUNLANE_KEY" -H 'X-Organization-Id: ${session.org.id}' \\\n  -H 'Content-Type: application/json' -d '${body}'`;
+  return `curl -X POST ${location.origin}/workflows/${name} \\\n  -H "Authorization: Bearer $RUNLANE_API_KEY" -H 'X-Organization-Id: ${session.org.id}' \\\n  -H 'Content-Type: application/json' -d '${body}'`;
 }
 
 function python(name, schema) {
   const body = JSON.stringify(example(schema));
-  return `import json, os, urllib.request\n\nrequest = urllib.request.Request(\n    "${location.origin}/workflows/${name}", method="POST", data=json.dumps(json.loads(${JSON.stringify(body)})).encode(),\n`
-    + `    headers={"Authorization": "Bearer " + os.environ["RUNLANE_KEY"], "X-Organization-Id": "${session.org.id}", "Content-Type": "application/json"},\n)\nprint(json.load(urllib.request.urlopen(request)))`;
+  return `import json, os\n\nfrom runlane.client import Client\n\nwith Client("${location.origin}", os.environ["RUNLANE_API_KEY"], "${session.org.id}") as runlane:\n`
+    + `    print(runlane.run("${name}", json.loads(${JSON.stringify(body)})).result)`;
 }

@@ -1,22 +1,12 @@
 // One execution as it happens: what came of it first, then time line, log, data. Technicians and operators share it.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { every } from "../core/every.js";
-import { duration, titled } from "../core/format.js";
-import { Live } from "../core/live.js";
-import { session } from "../core/session.js";
+import { announce, api, ask, at, copy, deciding, duration, every, facts, h, json, Live, nameOf, put, REASON, session,
+  status, terms, time, titled, toast, wordOf } from "../page.js";
 import { advice } from "../parts/advice.js";
-import { decide, nameOf, terms } from "../parts/approval.js";
-import { askReason } from "../parts/dialog.js";
 import { frames, framesOf } from "../parts/frames.js";
 import { icon } from "../parts/icons.js";
-import { facts, json } from "../parts/json.js";
 import { log } from "../parts/log.js";
-import { status, wordOf } from "../parts/status.js";
 import { Tabs } from "../parts/tabs.js";
-import { time } from "../parts/time.js";
-import { announce, copy, toast } from "../parts/toast.js";
 import { waterfall } from "../parts/waterfall.js";
 
 const SECOND = 1000;
@@ -58,7 +48,7 @@ class Page {
     this.offline = h("p.notice", { hidden: true, role: "status" }, LOST);
     this.element = h("section.full", h("header.page",
       h("p.crumbs", h("a", { href: view.link("executions") }, "Executions"), " / ", h("code", view.params.id), " ",
-        h("button.plain", { type: "button", "aria-label": "Copy the id", title: "Copy the id",
+        h("button.plain", { "aria-label": "Copy the id", title: "Copy the id",
           onclick: () => copy(view.params.id, "Id copied") }, icon("copy"))),
       h("div.row", this.title, this.status, h("div.grow"), this.actions), this.facts),
     this.offline, this.progress, this.outcome, this.tabs.element);
@@ -138,17 +128,17 @@ class Page {
     const again = session.can("canExecuteWorkflows") && h("a.button",
       { href: view.link(`run/${formOf(head)}`, { from: head.executionId }) }, icon("pen"), "Change and run");
     if (!this.live.finished) return session.can("canManageExecutions")
-      ? h("button.button.danger", { type: "button", onclick: () => this.#cancel(head) }, icon("stop"), "Cancel…") : null;
+      ? h("button.button.danger", { onclick: () => this.#cancel(head) }, icon("stop"), "Cancel…") : null;
     return [again, session.can("canManageExecutions") ? h("button.button.primary",
-      { type: "button", onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
+      { onclick: (event) => this.#retry(event.currentTarget, head) }, icon("again"), "Run again") : null];
   }
 
   #cancel(head) {
-    return askReason({
-      title: `Cancel ${titled(head.workflowName)}?`, text: h("p", "It is stopped where it is. What it has done already stays done."),
-      label: "Reason, kept in the record", verb: "Cancel it", tone: "danger",
-      async act(reason) {
-        await api.post(`/executions/${encodeURIComponent(head.executionId)}/cancel`, { reason });
+    return ask({
+      title: `Cancel ${titled(head.workflowName)}?`, text: "It is stopped where it is. What it has done already stays done.",
+      fields: [REASON], verb: "Cancel it", tone: "danger",
+      async act({ reason }) {
+        await api.post(at`/executions/${head.executionId}/cancel`, { reason: reason.trim() || null });
         toast("Cancelled");
       },
     });
@@ -157,7 +147,7 @@ class Page {
   async #retry(button, head) {
     button.disabled = true;
     try {
-      const { executionId } = await api.post(`/executions/${encodeURIComponent(head.executionId)}/retry`, undefined,
+      const { executionId } = await api.post(at`/executions/${head.executionId}/retry`, undefined,
         { headers: { Prefer: "respond-async", "Idempotency-Key": crypto.randomUUID() } });
       this.view.go(`executions/${executionId}`);
     } catch (problem) {
@@ -178,13 +168,9 @@ class Page {
   }
 
   #approval(head) {
-    const act = (approved) => () => decide(head, head.approval, approved);
     return h("div.card.padded.ask", h("h2", "Waits for an approval"),
       h("p", head.approval.message ?? "It starts as soon as it is approved."),
-      h("p.muted", "Expires ", time(head.approval.expiresAt, { since: true })), terms(head.approval),
-      session.can("canApproveExecutions") ? h("div.actions",
-        h("button.button.primary", { type: "button", onclick: act(true) }, "Approve…"),
-        h("button.button.danger", { type: "button", onclick: act(false) }, "Reject…")) : null);
+      h("p.muted", "Expires ", time(head.approval.expiresAt, { since: true })), terms(head.approval), deciding(head, head.approval));
   }
 
   #call(head) {
@@ -194,7 +180,7 @@ class Page {
       `  -H "Content-Type: application/json" \\`, `  -d '${body.replaceAll("'", "'\\''")}'`].join("\n");
     const record = `curl ${location.origin}/executions/${head.executionId} \\\n  -H "Authorization: Bearer $RUNLANE_API_KEY" \\\n  -H "X-Organization-Id: ${head.orgId}"`;
     const block = (title, text) => h("section", h("div.row", h("h2", title), h("div.grow"),
-      h("button.button", { type: "button", onclick: () => copy(text) }, icon("copy"), "Copy as curl")), h("pre.code", text));
+      h("button.button", { onclick: () => copy(text) }, icon("copy"), "Copy as curl")), h("pre.code", text));
     return [block("Run it again", curl), block("Read its record", record),
       h("p.muted", "What is secret is masked here: put the true values in its place.")];
   }
@@ -205,7 +191,7 @@ const formOf = (head) => (head.trigger.kind === "form" && head.trigger.reference
 /** The lines of the author's code that it went through; filled in once it is known where that code lies. */
 function raised(head, view) {
   const place = h("div");
-  api.get(`/workflows/${encodeURIComponent(head.workflowName)}`, { signal: view.signal }).then(({ source }) => {
+  view.get(at`/workflows/${head.workflowName}`).then(({ source }) => {
     const list = framesOf(head.internal.traceback, source.file);
     if (list.length) put(place, h("h3", "Where"), frames(list.slice(-1), view.link(`code/${head.workflowName}`, { failure: head.executionId })));
   }).catch(() => {});

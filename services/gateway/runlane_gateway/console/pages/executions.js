@@ -1,27 +1,19 @@
 // The list of executions: filters and place are in the address, the gateway does the filtering, pages are read by keys.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { every } from "../core/every.js";
-import { duration, instant, local } from "../core/format.js";
-import { session } from "../core/session.js";
-import { nameOf } from "../parts/approval.js";
+import { changed, duration, every, FINISHED, h, instant, local, nameOf, pager, put, session, status, STATUSES, Table, time,
+  wordOf } from "../page.js";
 import { bulk } from "../parts/bulk.js";
-import { status, STATUSES, wordOf } from "../parts/status.js";
-import { pager, Table } from "../parts/table.js";
-import { time } from "../parts/time.js";
 
 const LOOK_MS = 3000;
 const PAGE = 50;
 const TRIGGERS = ["http", "schedule", "form", "webhook", "retry"];
-const FINISHED = new Set(["Success", "Failed", "Cancelled"]);
 
 export async function render(view) {
   const table = new Table({ caption: "Executions", key: (item) => item.executionId, empty: "No execution matches.",
     columns: columns(view) });
-  const pages = pager({ older: () => view.filter(withQuery(view.query, { after: next })),
-    first: () => view.filter(withQuery(view.query, { after: null })) });
-  const fresh = h("button.button.fresh", { type: "button", onclick: () => { shown = latest; paint(); } });
+  const pages = pager({ older: () => view.filter(changed(view.query, { after: next })),
+    first: () => view.filter(changed(view.query, { after: null })) });
+  const fresh = h("button.button.fresh", { onclick: () => { shown = latest; paint(); } });
   const problem = h("p.problem", { role: "alert" });
   const filters = new Filters(view);
   let shown = [];
@@ -31,7 +23,7 @@ export async function render(view) {
   async function look() {
     const asked = view.query.toString();
     try {
-      const page = await api.get("/executions", { query: { ...read(view.query), limit: PAGE }, signal: view.signal });
+      const page = await view.get("/executions", { ...read(view.query), limit: PAGE });
       if (asked !== view.query.toString()) return;
       latest = page.executions;
       next = page.next;
@@ -69,7 +61,7 @@ export async function render(view) {
   await look();
   const changes = () => !view.query.has("after") || shown.some((item) => !FINISHED.has(item.status));
   every(LOOK_MS, view.signal, async () => { if (changes()) await look(); });
-  const all = (action, label) => h("button.button", { type: "button", onclick: () => bulk(action, withoutPage(view.query)).then(view.onQuery) }, label);
+  const all = (action, label) => h("button.button", { onclick: () => bulk(action, withoutPage(view.query)).then(view.onQuery) }, label);
   const actions = session.can("canManageExecutions") ? [all("cancel", "Cancel all…"), all("retry", "Run all again…")] : [];
   return h("section.full", h("header.page.row", h("h1", "Executions"), h("div.grow"), fresh, h("div.actions", actions)), filters.element, problem,
     table.element, pages.element);
@@ -77,14 +69,14 @@ export async function render(view) {
 
 function columns(view) {
   return [
-    { title: "Status", class: "tight", cell: (item) => status(item.status) },
+    { title: "Status", cell: (item) => status(item.status) },
     { title: "Workflow", class: "wide", cell: (item) => [link(view, item), told(item)] },
-    { title: "Queued", class: "tight", cell: (item) => time(item.queuedAt) },
-    { title: "Took", class: "tight number", cell: (item) => (item.durationMs === null ? progress(item) : duration(item.durationMs)) },
-    { title: "Tries", class: "tight number", cell: (item) => item.attempt || "–" },
-    { title: "Trigger", class: "tight", cell: (item) => item.trigger.kind },
+    { title: "Queued", cell: (item) => time(item.queuedAt) },
+    { title: "Took", class: "number", cell: (item) => (item.durationMs === null ? progress(item) : duration(item.durationMs)) },
+    { title: "Tries", class: "number", cell: (item) => item.attempt || "–" },
+    { title: "Trigger", cell: (item) => item.trigger.kind },
     { title: "By", class: "by", cell: (item) => nameOf(item.executedBy) },
-    { title: "Id", class: "tight code", cell: (item) => item.executionId.slice(-8) },
+    { title: "Id", class: "code", cell: (item) => item.executionId.slice(-8) },
   ];
 }
 
@@ -112,38 +104,29 @@ function withoutPage(query) {
   return Object.fromEntries(Object.entries(read(query)).filter(([name, value]) => name !== "after" && value !== null && value !== ""));
 }
 
-function withQuery(query, changes) {
-  const changed = new URLSearchParams(query);
-  for (const [name, value] of Object.entries(changes)) {
-    changed.delete(name);
-    for (const one of Array.isArray(value) ? value : [value]) if (one !== null && one !== "") changed.append(name, one);
-  }
-  return changed;
-}
-
 /** What the address filters by, as controls. Every change is a new address, so Back goes back. */
 class Filters {
   constructor(view) {
     this.view = view;
     this.statuses = h("fieldset.pills", h("legend.unseen", "Status"), STATUSES.map((name) => h("label.pill",
-      h("input", { type: "checkbox", name: "status", value: name, onchange: () => this.#changed() }), wordOf(name))));
+      h("input", { type: "checkbox", name: "status", value: name, onchange: () => this.#choose() }), wordOf(name))));
     this.workflow = h("input", { name: "workflow", placeholder: "Workflow", "aria-label": "Workflow", list: "workflow-names",
-      autocomplete: "off", onchange: () => this.#changed(), "data-search": true });
-    this.tag = h("input", { name: "tag", placeholder: "Tag", "aria-label": "Tag", onchange: () => this.#changed() });
-    this.trigger = h("select", { name: "trigger", "aria-label": "Trigger", onchange: () => this.#changed() },
+      autocomplete: "off", onchange: () => this.#choose(), "data-search": true });
+    this.tag = h("input", { name: "tag", placeholder: "Tag", "aria-label": "Tag", onchange: () => this.#choose() });
+    this.trigger = h("select", { name: "trigger", "aria-label": "Trigger", onchange: () => this.#choose() },
       h("option", { value: "" }, "Any trigger"), TRIGGERS.map((name) => h("option", { value: name }, name)));
     this.from = h("input", { type: "datetime-local", name: "from", "aria-label": `Queued from, ${session.zone}`,
-      title: `Queued from, ${session.zone}`, onchange: () => this.#changed() });
+      title: `Queued from, ${session.zone}`, onchange: () => this.#choose() });
     this.to = h("input", { type: "datetime-local", name: "to", "aria-label": `Queued before, ${session.zone}`,
-      title: `Queued before, ${session.zone}`, onchange: () => this.#changed() });
+      title: `Queued before, ${session.zone}`, onchange: () => this.#choose() });
     const names = h("datalist", { id: "workflow-names" });
-    api.get("/workflows", { signal: view.signal }).then(({ workflows }) => put(names,
+    view.get("/workflows").then(({ workflows }) => put(names,
       workflows.map((workflow) => h("option", { value: workflow.name })))).catch(() => {});
     this.element = h("form.filters", { role: "search", "aria-label": "Filters",
-      onsubmit: (event) => { event.preventDefault(); this.#changed(); } },
+      onsubmit: (event) => { event.preventDefault(); this.#choose(); } },
       this.statuses, h("details.more", { open: matchMedia("(min-width: 44rem)").matches }, h("summary", "More filters"),
         h("div.row", this.workflow, this.tag, this.trigger, h("span.range", this.from, h("span.muted", "to"), this.to),
-        h("button.button", { type: "button", onclick: () => view.filter({}) }, "Clear")), names));
+        h("button.button", { onclick: () => view.filter({}) }, "Clear")), names));
     this.read();
   }
 
@@ -155,9 +138,9 @@ class Filters {
     for (const name of ["from", "to"]) this[name].value = query.get(name) ? local(query.get(name)) : "";
   }
 
-  #changed() {
+  #choose() {
     const when = (input) => (input.value ? instant(input.value) : null);
-    this.view.filter(withQuery(this.view.query, {
+    this.view.filter(changed(this.view.query, {
       status: [...this.statuses.querySelectorAll("input:checked")].map((box) => box.value),
       workflow: this.workflow.value.trim(), tag: this.tag.value.trim(), trigger: this.trigger.value,
       from: when(this.from), to: when(this.to), after: null,

@@ -1,11 +1,6 @@
 // API keys that may act in the organisation: who made them, what they may do; making and revoking them.
 
-import { api } from "../core/api.js";
-import { h } from "../core/dom.js";
-import { session } from "../core/session.js";
-import { ask, button, reveal } from "../parts/ask.js";
-import { listing } from "../parts/listing.js";
-import { time } from "../parts/time.js";
+import { api, ask, at, button, h, listing, reveal, session, time } from "../page.js";
 
 const ROLES = ["technician", "viewer", "approver", "author", "operator", "owner"];
 
@@ -15,14 +10,13 @@ export async function render(view) {
     heading: { title: "Keys", lead: `Keys that may act in ${session.org.name}. A key is shown once, when it is made.`, actions: [make] },
     source: { path: "/keys", field: "keys", query: { org: session.org.id } }, first: "First", ms: 15000,
     build: (again) => ({ key: (item) => item.id, empty: "No key.", columns: [
-      { title: "State", class: "tight", cell: (item) => (item.expired ? "Expired" : "Valid") },
+      { title: "State", cell: (item) => (item.expired ? "Expired" : "Valid") },
       { title: "Name", class: "wide", cell: (item) => [h("span.strong", item.name), h("span.told.muted", [...item.roles, ...item.permissions].join(", "))] },
-      { title: "Made", class: "tight", cell: (item) => time(item.createdAt) },
-      { title: "Ends", class: "tight", cell: (item) => time(item.expiresAt) },
+      { title: "Made", cell: (item) => time(item.createdAt) },
+      { title: "Ends", cell: (item) => time(item.expiresAt) },
       { title: "By", class: "by", cell: (item) => item.createdBy ?? "–" },
-      { title: "Id", class: "tight code", cell: (item) => item.id },
-      { title: "", class: "do", cell: (item) => h("div.actions", button("Revoke…", () => revoke(item, again), { tone: "danger", done: "Revoked", name: `Revoke ${item.name}` })) },
-    ] }),
+      { title: "Id", class: "code", cell: (item) => item.id },
+    ], actions: (item) => button("Revoke…", () => revoke(item, again), { tone: "danger", done: "Revoked", name: `Revoke ${item.name}` }) }),
   });
   return list.section;
 }
@@ -40,5 +34,5 @@ async function made(again) {
 
 function revoke(item, again) {
   return ask({ title: `Revoke ${item.name}`, text: "Whoever uses it is refused within a second. It cannot be brought back.", verb: "Revoke", tone: "danger",
-    async act() { await api.delete(`/keys/${encodeURIComponent(item.id)}`); await again(); } });
+    async act() { await api.delete(at`/keys/${item.id}`); await again(); } });
 }

@@ -1,10 +1,7 @@
 // Every organisation that the caller may name: making one, changing its name, zone and tags.
 
-import { api } from "../core/api.js";
-import { h } from "../core/dom.js";
+import { api, ask, at, button, h, listing } from "../page.js";
 import { address } from "../core/router.js";
-import { ask, button } from "../parts/ask.js";
-import { listing } from "../parts/listing.js";
 
 export async function render(view) {
   const make = button("New organisation…", () => edit(null, () => list.again()), { tone: "primary" });
@@ -12,12 +9,11 @@ export async function render(view) {
     heading: { title: "Organisations", actions: [make] },
     source: { path: "/orgs", field: "organizations", query: { limit: 100 } }, first: "First", ms: 15000, filters: [{ name: "tag", label: "Tag" }],
     build: (again) => ({ key: (item) => item.id, empty: "No organisation.", columns: [
-      { title: "Id", class: "tight code", cell: (item) => item.id },
+      { title: "Id", class: "code", cell: (item) => item.id },
       { title: "Name", class: "wide", cell: (item) => h("a.strong", { href: address(item.id, "run") }, item.name) },
-      { title: "Zone", class: "tight", cell: (item) => item.timeZone },
-      { title: "Tags", class: "tight", cell: (item) => item.tags.join(", ") },
-      { title: "", class: "do", cell: (item) => h("div.actions", button("Change…", () => edit(item, again), { name: `Change ${item.name}` })) },
-    ] }),
+      { title: "Zone", cell: (item) => item.timeZone },
+      { title: "Tags", cell: (item) => item.tags.join(", ") },
+    ], actions: (item) => button("Change…", () => edit(item, again), { name: `Change ${item.name}` }) }),
   });
   return list.section;
 }
@@ -28,7 +24,7 @@ function edit(org, again) {
     { name: "name", label: "Name", value: org?.name, required: true }, { name: "timeZone", label: "Time zone", value: org?.timeZone ?? "UTC", required: true },
     { name: "tags", label: "Tags, with commas between", value: org?.tags.join(", ") }],
     async act({ id, name, timeZone, tags }) {
-      const answer = await api.put(`/orgs/${encodeURIComponent(org?.id ?? id.trim())}`,
+      const answer = await api.put(at`/orgs/${org?.id ?? id.trim()}`,
         { name, timeZone, tags: tags.split(",").map((tag) => tag.trim()).filter(Boolean) },
         org ? {} : { headers: { "If-None-Match": "*" } });
       await again();

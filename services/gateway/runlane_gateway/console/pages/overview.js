@@ -1,13 +1,7 @@
 // How an organisation is doing and what it runs on, live: what an operator looks at first.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { every } from "../core/every.js";
-import { duration } from "../core/format.js";
-import { session } from "../core/session.js";
+import { duration, every, h, head, put, session, wordOf } from "../page.js";
 import { chart } from "../parts/chart.js";
-import { head } from "../parts/listing.js";
-import { wordOf } from "../parts/status.js";
 
 const LOOK_MS = 2000;
 const SAMPLES = 60;
@@ -67,8 +61,8 @@ class Page {
   async look() {
     try {
       const [told, executors] = await Promise.all([
-        api.get("/overview", { query: { minutes: this.view.query.get("minutes") ?? 60 }, signal: this.view.signal }),
-        this.internals ? api.get("/executors", { signal: this.view.signal }) : { executors: [] }]);
+        this.view.get("/overview", { minutes: this.view.query.get("minutes") ?? 60 }),
+        this.internals ? this.view.get("/executors") : { executors: [] }]);
       put(this.problem, "");
       this.#figures(told);
       this.#charts(told);

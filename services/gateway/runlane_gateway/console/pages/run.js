@@ -1,17 +1,14 @@
 // One workflow's form. `?from=ID` fills in what an earlier execution got.
 
-import { api } from "../core/api.js";
-import { h } from "../core/dom.js";
-import { session } from "../core/session.js";
+import { api, at, h, session, toast, trail } from "../page.js";
 import { Form } from "../parts/form.js";
-import { toast } from "../parts/toast.js";
 
 export async function render(view) {
-  const path = `/forms/${encodeURIComponent(view.params.form)}`;
+  const path = at`/forms/${view.params.form}`;
   const from = view.query.get("from");
   const [definition, earlier] = await Promise.all([
-    api.get(path, { signal: view.signal }),
-    from ? api.get(`/executions/${encodeURIComponent(from)}`, { signal: view.signal }).catch(() => null) : null,
+    view.get(path),
+    from ? view.get(at`/executions/${from}`).catch(() => null) : null,
   ]);
   // One key for this page: sending it twice, after a lost answer too, runs it once.
   let attempt = crypto.randomUUID();
@@ -33,7 +30,7 @@ export async function render(view) {
     if (JSON.stringify(earlier.input).includes("[REDACTED")) toast("What is secret has to be entered again.");
   }
   return h("section.narrow", h("header.page",
-    h("p.crumbs", h("a", { href: view.link("run") }, "Run"), " / ", definition.name),
+    trail(view, "run", "Run", definition.name),
     h("h1", definition.name), definition.description ? h("p.lead", definition.description) : null,
     h("p.muted", `Runs for ${session.org.name}`, definition.requiresApproval ? " once somebody else has approved it" : "")),
   definition.warnings.map((warning) => h("p.notice", warning)),

@@ -1,14 +1,6 @@
 // One schedule: its next fires with what daylight saving does to them, what became of past ticks and why, pause, run now.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { every } from "../core/every.js";
-import { moment, titled } from "../core/format.js";
-import { session } from "../core/session.js";
-import { ask, button } from "../parts/ask.js";
-import { head } from "../parts/listing.js";
-import { Table } from "../parts/table.js";
-import { time } from "../parts/time.js";
+import { api, ask, at, button, every, h, head, moment, put, session, Table, time, titled, toned, trail } from "../page.js";
 import { pauser } from "./schedules.js";
 
 const TONES = { fired: "good", late: "ask", caught_up: "ask", skipped: "calm", missed: "bad" };
@@ -16,23 +8,23 @@ const AHEAD = 100;
 
 export async function render(view) {
   const name = view.params.workflow;
-  const path = `/schedules/${encodeURIComponent(name)}`;
+  const path = at`/schedules/${name}`;
   const buttons = h("div.actions");
   const fires = h("div.card.padded");
-  const older = h("button.button", { type: "button", onclick: () => turn() }, "Older");
+  const older = h("button.button", { onclick: () => turn() }, "Older");
   let after = null;
   let shown = [];
   const ticks = new Table({ caption: "Past ticks", key: (tick) => tick.scheduledFor, empty: "It has not been due yet.", columns: [
-    { title: "Outcome", class: "tight", cell: (tick) => h("span.tone", { "data-tone": TONES[tick.outcome] ?? "calm" }, tick.outcome.replace("_", " ")) },
-    { title: "Due", class: "tight", cell: (tick) => time(tick.scheduledFor) },
+    { title: "Outcome", cell: (tick) => toned(tick.outcome, TONES) },
+    { title: "Due", cell: (tick) => time(tick.scheduledFor) },
     { title: "Why", class: "wide", cell: (tick) => tick.reason ?? "" },
-    { title: "Execution", class: "tight code", cell: (tick) => (tick.executionId
+    { title: "Execution", class: "code", cell: (tick) => (tick.executionId
       ? h("a", { href: view.link(`executions/${tick.executionId}`) }, tick.executionId.slice(-8)) : "–") },
   ] });
 
   async function again() {
-    const [schedule, preview, page] = await Promise.all([api.get(path, { signal: view.signal }),
-      api.get(`${path}/preview`, { query: { count: AHEAD }, signal: view.signal }), api.get(`${path}/ticks`, { signal: view.signal })]);
+    const [schedule, preview, page] = await Promise.all([view.get(path),
+      view.get(`${path}/preview`, { count: AHEAD }), view.get(`${path}/ticks`)]);
     put(buttons, actions(view, schedule, again));
     put(fires, upcoming(schedule, preview));
     const known = new Set(page.ticks.map((tick) => tick.scheduledFor));
@@ -42,7 +34,7 @@ export async function render(view) {
   }
 
   async function turn() {
-    const page = await api.get(`${path}/ticks`, { query: { after }, signal: view.signal });
+    const page = await view.get(`${path}/ticks`, { after });
     after = page.next;
     shown = [...shown, ...page.ticks];
     show();
@@ -55,13 +47,13 @@ export async function render(view) {
 
   await again();
   every(10000, view.signal, again);
-  return h("section.medium", h("p.crumbs", h("a", { href: view.link("schedules") }, "Schedules"), " / ", h("code", name)),
+  return h("section.medium", trail(view, "schedules", "Schedules", h("code", name)),
     head({ title: titled(name), actions: [buttons] }), fires, h("h2", "What became of past ticks"), ticks.element, h("nav.pager", older));
 }
 
 function actions(view, schedule, again) {
   const run = button("Run now", async () => {
-    const { executionId } = await api.post(`/schedules/${encodeURIComponent(schedule.workflow)}/run`);
+    const { executionId } = await api.post(at`/schedules/${schedule.workflow}/run`);
     view.go(`executions/${executionId}`);
   }, { tone: "primary" });
   return session.can("canManageConfig") ? [run, pauser(schedule, again), button("Change…", () => change(schedule, again))] : run;
@@ -72,7 +64,7 @@ function change(schedule, again) {
     fields: [{ name: "schedule", label: "Cron expression", value: schedule.schedule, help: "minute hour day month weekday" },
       { name: "timeZone", label: "Clock", value: schedule.timeZone, help: "UTC, org, or a zone such as Europe/Berlin" }],
     async act(values) {
-      await api.put(`/schedules/${encodeURIComponent(schedule.workflow)}`, { schedule: values.schedule || null, timeZone: values.timeZone || null });
+      await api.put(at`/schedules/${schedule.workflow}`, { schedule: values.schedule || null, timeZone: values.timeZone || null });
       await again();
     } });
 }

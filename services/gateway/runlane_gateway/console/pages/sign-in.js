@@ -32,7 +32,7 @@ export function signIn({ entered, why = "" }) {
   }
 
   const ways = h("div.ways");
-  const go = ({ name, title }) => h("button.button.large", { type: "button", onclick: () => leave(name).catch((failed) => refuse(failed.message)) },
+  const go = ({ name, title }) => h("button.button.large", { onclick: () => leave(name).catch((failed) => refuse(failed.message)) },
     `Sign in with ${title}`);
   providers().then((found) => put(ways, found.map(go))).catch(() => {});
   queueMicrotask(() => input.focus());

@@ -1,14 +1,6 @@
 // One webhook: where deliveries go, its settings, two live secrets while rotating, deliveries and their replay.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { titled } from "../core/format.js";
-import { session } from "../core/session.js";
-import { ask, button, reveal } from "../parts/ask.js";
-import { facts } from "../parts/json.js";
-import { listing } from "../parts/listing.js";
-import { time } from "../parts/time.js";
-import { copy } from "../parts/toast.js";
+import { api, ask, at, button, copier, facts, h, listing, put, reveal, session, time, titled, toned, trail } from "../page.js";
 import { stateOf } from "./webhooks.js";
 
 const SCHEMES = ["secret", "standard", "github", "slack", "shopify", "msgraph"];
@@ -18,12 +10,12 @@ const TONES = { accepted: "good", refused: "bad" };
 
 export async function render(view) {
   const name = view.params.workflow;
-  const path = `/webhooks/${encodeURIComponent(session.org.id)}/${encodeURIComponent(name)}`;
+  const path = at`/webhooks/${session.org.id}/${name}`;
   const buttons = h("div.actions");
   const card = h("div.card.padded");
 
   async function show(given) {
-    const hook = given ?? await api.get(path, { signal: view.signal });
+    const hook = given ?? await view.get(path);
     put(buttons, actions(path, hook, changed));
     put(card, told(hook));
   }
@@ -40,24 +32,23 @@ export async function render(view) {
     heading: { title: titled(name), actions: [buttons] },
     source: { path: `${path}/deliveries`, field: "deliveries" }, filters: [{ name: "outcome", label: "Outcome", options: OUTCOMES }],
     build: (again) => ({ key: (item) => item.id, empty: "No delivery has come.", columns: [
-      { title: "Outcome", class: "tight", cell: (item) => h("span.tone", { "data-tone": TONES[item.outcome] ?? "calm" }, item.outcome) },
+      { title: "Outcome", cell: (item) => toned(item.outcome, TONES) },
       { title: "Delivery", class: "wide", cell: (item) => [item.executionId ? h("a.code", { href: view.link(`executions/${item.executionId}`) },
         item.executionId.slice(-8)) : null, item.reason ? h("span.told", item.reason) : null] },
-      { title: "When", class: "tight", cell: (item) => time(item.at) },
-      { title: "From", class: "tight", cell: (item) => item.address ?? "–" },
-      { title: "Bytes", class: "tight number", cell: (item) => item.sizeBytes },
-      { title: "", class: "do", cell: (item) => (item.outcome === "accepted" ? h("div.actions", replay(view, path, item, again)) : null) },
-    ] }),
+      { title: "When", cell: (item) => time(item.at) },
+      { title: "From", cell: (item) => item.address ?? "–" },
+      { title: "Bytes", class: "number", cell: (item) => item.sizeBytes },
+    ], actions: (item) => (item.outcome === "accepted" ? replay(view, path, item, again) : null) }),
   });
   section.querySelector("header.page").after(card, h("h2", "Deliveries"));
-  section.prepend(h("p.crumbs", h("a", { href: view.link("webhooks") }, "Webhooks"), " / ", h("code", name)));
+  section.prepend(trail(view, "webhooks", "Webhooks", h("code", name)));
   return section;
 }
 
 function told(hook) {
   const address = new URL(hook.url, location.href).href;
   return [hook.problems.map((problem) => h("p.notice", problem)),
-    h("div.row", h("code", address), h("button.plain", { type: "button", onclick: () => copy(address) }, "Copy")),
+    h("div.row", h("code", address), copier(address)),
     facts({ State: stateOf(hook), Scheme: hook.scheme, "Secret in header": hook.scheme === "secret" ? hook.header : "–",
       "Rate per minute": hook.ratePerMinute, "At once": hook.burst, "Tolerance in seconds": hook.toleranceSeconds, "Known again by": hook.dedupe }),
     h("h3", "Live secrets"), hook.secrets.length ? h("ul", hook.secrets.map((secret) => h("li", h("code", secret.id), " since ", time(secret.createdAt),
@@ -86,7 +77,7 @@ function actions(path, hook, changed) {
 
 function replay(view, path, item, again) {
   return button("Replay", async () => {
-    const { executionId } = await api.post(`${path}/deliveries/${encodeURIComponent(item.id)}/replay`);
+    const { executionId } = await api.post(path + at`/deliveries/${item.id}/replay`);
     await again();
     view.go(`executions/${executionId}`);
   }, { name: `Replay ${item.id}` });

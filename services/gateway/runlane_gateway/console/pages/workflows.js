@@ -1,13 +1,10 @@
 // What can be run here: the forms that the caller may use, with a search box.
 
-import { api } from "../core/api.js";
-import { h, put } from "../core/dom.js";
-import { count, titled } from "../core/format.js";
-import { session } from "../core/session.js";
+import { api, count, h, put, session, titled } from "../page.js";
 import { icon } from "../parts/icons.js";
 
 export async function render(view) {
-  const [forms, { workflows }] = await Promise.all([allForms(view.signal), api.get("/workflows", { signal: view.signal })]);
+  const [forms, { workflows }] = await Promise.all([allForms(view.signal), view.get("/workflows")]);
   const known = new Map(workflows.map((workflow) => [workflow.name, workflow]));
   const items = forms.map((form) => ({ form, workflow: known.get(form.linkedWorkflow) }))
     .sort((one, other) => category(one).localeCompare(category(other)) || one.form.name.localeCompare(other.form.name));

@@ -1,9 +1,10 @@
 // What an approval asks for, and the dialog in which it is given or refused. Used by the inbox and by an execution's page.
 
-import { api } from "../core/api.js";
+import { api, at } from "../core/api.js";
 import { h } from "../core/dom.js";
 import { count, titled } from "../core/format.js";
-import { askReason } from "./dialog.js";
+import { session } from "../core/session.js";
+import { ask, REASON } from "./ask.js";
 import { time } from "./time.js";
 import { toast } from "./toast.js";
 
@@ -22,21 +23,28 @@ export function terms(approval) {
 }
 
 /** Asks for a reason and decides; true when that was done. What was shown is what is decided, or nothing. */
-export function decide(item, approval, approved) {
+function decide(item, approval, approved) {
   const name = titled(item.workflowName);
-  return askReason({
+  return ask({
     title: approved ? `Approve ${name}?` : `Reject ${name}?`,
-    text: h("p", approval.message ?? (approved ? "It starts at once." : "It will not run.")),
-    label: "Reason, kept in the record",
+    text: approval.message ?? (approved ? "It starts at once." : "It will not run."),
+    fields: [REASON],
     verb: approved ? "Approve" : "Reject",
     tone: approved ? "primary" : "danger",
-    async act(reason) {
-      await api.post(`/executions/${encodeURIComponent(item.executionId)}/${approved ? "approve" : "reject"}`,
-        { reason, digest: approval.digest });
+    async act({ reason }) {
+      await api.post(at`/executions/${item.executionId}/${approved ? "approve" : "reject"}`,
+        { reason: reason.trim() || null, digest: approval.digest });
       toast(approved ? `${name} is approved` : `${name} is rejected`);
       return true;
     },
   });
+}
+
+/** The buttons of somebody who may decide; `done` is called once that was done. */
+export function deciding(item, approval, done) {
+  if (!session.can("canApproveExecutions")) return h("p.muted", "Deciding needs the permission canApproveExecutions.");
+  const act = (approved) => async () => { if (await decide(item, approval, approved)) await done?.(); };
+  return h("div.actions", h("button.button.primary", { onclick: act(true) }, "Approve…"), h("button.button.danger", { onclick: act(false) }, "Reject…"));
 }
 
 export const nameOf = (who) => who.name ?? who.email ?? who.id;

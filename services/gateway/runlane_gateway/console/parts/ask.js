@@ -6,7 +6,7 @@ import { copy, toast } from "./toast.js";
 
 /** A button; while `work` runs it is off, and what is refused is said. `done`: what to say afterwards. */
 export function button(label, work, { tone, done, name } = {}) {
-  const element = h(`button.button${tone ? `.${tone}` : ""}`, { type: "button", "aria-label": name, async onclick() {
+  const element = h(`button.button${tone ? `.${tone}` : ""}`, { "aria-label": name, async onclick() {
     element.disabled = true;
     try {
       const result = await work();
@@ -37,7 +37,7 @@ export function ask({ title, text, fields = [], verb, tone = "primary", act }) {
       }
     }
     return h("form", { onsubmit: send }, text ? h("p", text) : null, inputs.map(({ field, input }) => labelled(field, input)), problem,
-      h("footer", h("button.button", { type: "button", onclick: () => close() }, "Back"), go));
+      h("footer", h("button.button", { onclick: () => close() }, "Back"), go));
   });
 }
 
@@ -45,7 +45,8 @@ function inputOf({ name, type = "text", value = "", options, required = false })
   const shared = { id: uid("ask"), name, required };
   if (type === "checkbox") return h("input", { ...shared, type, checked: Boolean(value) });
   if (type === "select") return h("select", shared, options.map((one) => h("option", { value: one, selected: one === value }, one)));
-  if (type === "textarea") return h("textarea.code", { ...shared, rows: 6, value });
+  if (type === "textarea") return h("textarea", { ...shared, rows: 3, maxlength: 1000, value });
+  if (type === "json") return h("textarea.code", { ...shared, rows: 6, value });
   return h("input", { ...shared, type, value: value ?? "", autocomplete: type === "password" ? "new-password" : "off" });
 }
 
@@ -60,9 +61,12 @@ function labelled({ label, help, type }, input) {
   return h(type === "checkbox" ? "div.field.box" : "div.field", words, type === "checkbox" ? null : input, help ? h("p.help", help) : null);
 }
 
+/** The field for why somebody does something. */
+export const REASON = { name: "reason", label: "Reason, kept in the record", type: "textarea" };
+
 /** Shows what will not be shown again. */
 export function reveal(title, secret) {
   return dialog(title, (close) => h("div.stack", h("p", "Copy it now: it is not shown again."), h("pre.code", secret),
-    h("footer", h("button.button", { type: "button", onclick: () => copy(secret) }, "Copy"),
-      h("button.button.primary", { type: "button", onclick: () => close(true) }, "Done"))));
+    h("footer", h("button.button", { onclick: () => copy(secret) }, "Copy"),
+      h("button.button.primary", { onclick: () => close(true) }, "Done"))));
 }

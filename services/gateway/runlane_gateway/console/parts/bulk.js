@@ -38,7 +38,7 @@ class Bulk {
     this.refusals = h("ul");
     this.problem = h("p.problem", { role: "alert" });
     this.go = h(`button.button.${words.tone}`, { type: "submit", disabled: true }, words.verb);
-    this.back = h("button.button", { type: "button", onclick: () => close(true) }, "Back");
+    this.back = h("button.button", { onclick: () => close(true) }, "Back");
     this.element = h("form", { onsubmit: (event) => { event.preventDefault(); this.#run(); } }, h("p", words.text), this.told, this.bar, this.why,
       this.refusals, this.problem, h("footer", this.back, this.go));
     this.#count();

@@ -10,7 +10,7 @@ export function dialog(title, build, { wide = false } = {}) {
     const close = (result) => { value = result; element.close(); };
     const element = h(`dialog${wide ? ".wide" : ""}`, { "aria-labelledby": id },
       h("header", h("h2", { id }, title),
-        h("button.plain", { type: "button", "aria-label": "Close", onclick: () => close() }, "✕")),
+        h("button.plain", { "aria-label": "Close", onclick: () => close() }, "✕")),
       build(close));
     const left = () => element.close();
     addEventListener("hashchange", left);
@@ -18,27 +18,5 @@ export function dialog(title, build, { wide = false } = {}) {
     element.addEventListener("click", (event) => { if (event.target === element) close(); });
     document.body.append(element);
     element.showModal();
-  });
-}
-
-/** Asks for a word on something: resolves to {reason} or undefined. `act` may refuse by raising; its words are shown. */
-export function askReason({ title, text, label, verb, tone = "", required = false, act }) {
-  return dialog(title, (close) => {
-    const id = uid("reason");
-    const reason = h("textarea", { id, rows: 3, maxlength: 1000, required });
-    const problem = h("p.problem", { role: "alert" });
-    const button = h(`button.button.${tone || "primary"}`, { type: "submit" }, verb);
-    async function send(event) {
-      event.preventDefault();
-      button.disabled = true;
-      try {
-        close(await act(reason.value.trim() || null) ?? true);
-      } catch (refused) {
-        problem.textContent = refused.message;
-        button.disabled = false;
-      }
-    }
-    return h("form", { onsubmit: send }, text, h("div.field", h("label", { for: id }, label), reason), problem,
-      h("footer", h("button.button", { type: "button", onclick: () => close() }, "Back"), button));
   });
 }

@@ -1,7 +1,7 @@
 // Where in the author's own code something was raised: the frames of a Python traceback that lie in the workflows' folder.
 
 import { h } from "../core/dom.js";
-import { copy } from "./toast.js";
+import { copier } from "./toast.js";
 
 const FRAME = /^ *File "(.+)", line (\d+)(?:, in (.+))?\n(?: {4}(.*)\n)?/gm;
 
@@ -19,6 +19,6 @@ export function framesOf(traceback, file) {
 export function frames(list, href = null) {
   return h("ol.frames", [...list].reverse().map(({ place, name, code }) => h("li",
     h("div.row", href ? h("a", { href }, h("code", place)) : h("code", place), name ? h("span.muted", `in ${name}`) : null,
-      h("button.plain", { type: "button", "aria-label": `Copy ${place}`, onclick: () => copy(place) }, "Copy")),
+      copier(place, `Copy ${place}`)),
     code ? h("pre.code", code) : null)));
 }

@@ -9,7 +9,7 @@ const LONGEST = 2000;
 /** A value with a button that copies all of it. */
 export function json(value, { label = "Value" } = {}) {
   return h("div.json", { role: "group", "aria-label": label },
-    h("button.plain.copy", { type: "button", onclick: () => copy(JSON.stringify(value, null, 2)) }, "Copy"),
+    h("button.plain.copy", { onclick: () => copy(JSON.stringify(value, null, 2)) }, "Copy"),
     node(value, 0));
 }
 
@@ -39,7 +39,7 @@ function more(inside, entries, from, depth) {
   inside.append(...part.map(([key, item]) => h("li", h("span.name", String(key)), node(item, depth + 1))));
   const rest = entries.length - from - part.length;
   if (!rest) return;
-  const button = h("button.plain", { type: "button", onclick: () => { row.remove(); more(inside, entries, from + FIRST, depth); } },
+  const button = h("button.plain", { onclick: () => { row.remove(); more(inside, entries, from + FIRST, depth); } },
     `${rest} more`);
   const row = h("li", button);
   inside.append(row);
@@ -49,7 +49,7 @@ function leaf(value) {
   if (typeof value !== "string") return h("span.number", String(value));
   if (value.length <= LONGEST) return h("span.text", value);
   const span = h("span.text", `${value.slice(0, LONGEST)}… `);
-  const button = h("button.plain", { type: "button", onclick: () => put(span, value) }, `all ${value.length} characters`);
+  const button = h("button.plain", { onclick: () => put(span, value) }, `all ${value.length} characters`);
   span.append(button);
   return span;
 }

@@ -1,6 +1,6 @@
 // A page that is one list of the API: filters and place in the address, looked at again while it is shown.
 
-import { api } from "../core/api.js";
+import { api, changed } from "../core/api.js";
 import { h, put } from "../core/dom.js";
 import { every } from "../core/every.js";
 import { pager, Table } from "./table.js";
@@ -33,7 +33,7 @@ export async function listing(view, { heading, source, filters = [], build, ms =
   }
 
   const table = new Table({ caption: heading.title, ...build(again) });
-  const turn = (after) => () => { const query = new URLSearchParams(view.query); query.delete("after"); if (after()) query.set("after", after()); view.filter(query); };
+  const turn = (after) => () => view.filter(changed(view.query, { after: after() }));
   const pages = pager({ older: turn(() => next), first: turn(() => null), words: [first, first === "Newest" ? "Older" : "More"] });
   const controls = filters.map((filter) => control(view, filter));
   view.onQuery = () => { controls.forEach((one) => one.read()); again().catch(() => {}); };
@@ -44,6 +44,9 @@ export async function listing(view, { heading, source, filters = [], build, ms =
   return { section, again };
 }
 
+/** The way back to the list that a page is of. */
+export const trail = (view, path, title, ...name) => h("p.crumbs", h("a", { href: view.link(path) }, title), " / ", name);
+
 /** The heading of a page with what can be done there. */
 export function head({ title, lead, actions = [] }) {
   return h("header.page", h("div.row", h("h1", title), h("div.grow"), actions.length ? h("div.actions", actions) : null),
@@ -51,13 +54,7 @@ export function head({ title, lead, actions = [] }) {
 }
 
 function control(view, { name, label, options }) {
-  const onchange = () => {
-    const query = new URLSearchParams(view.query);
-    query.delete("after");
-    query.delete(name);
-    if (element.value.trim()) query.set(name, element.value.trim());
-    view.filter(query);
-  };
+  const onchange = () => view.filter(changed(view.query, { after: null, [name]: element.value.trim() }));
   const element = options
     ? h("select", { name, "aria-label": label, onchange }, h("option", { value: "" }, `Any ${label.toLowerCase()}`), options.map((one) => h("option", { value: one }, one)))
     : h("input", { name, placeholder: label, "aria-label": label, onchange, autocomplete: "off" });

@@ -127,7 +127,7 @@ class Log extends HTMLElement {
       const { scrollTop, clientHeight } = this.scroller;
       if (top < scrollTop || top + ROW > scrollTop + clientHeight) this.scroller.scrollTop = top - clientHeight / 2;
       put(this.detail, h("p.muted", `${clock(line.timestamp)} · ${line.level}`,
-        h("button.plain", { type: "button", onclick: () => this.#show(null) }, "Close")),
+        h("button.plain", { onclick: () => this.#show(null) }, "Close")),
         h("pre", line.message), line.data === undefined ? null : json(line.data, { label: "Data of the line" }));
     }
     this.#draw();

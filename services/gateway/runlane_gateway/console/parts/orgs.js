@@ -31,7 +31,7 @@ function body(close) {
     const some = found();
     put(told, some.length > SHOWN ? `The first ${SHOWN} of ${some.length}` : `${some.length} of ${known.length}`);
     put(list, some.slice(0, SHOWN).map((org) => h("li", h("button.plain",
-      { type: "button", "aria-current": org.id === session.org.id, onclick: () => close(org.id) },
+      { "aria-current": org.id === session.org.id, onclick: () => close(org.id) },
       h("span", org.name), h("span.muted", org.id)))));
   }
 

@@ -1,6 +1,6 @@
 // Signing in through an identity provider: away with a challenge, back with a code. The verifier stays in this tab.
 
-import { api } from "../core/api.js";
+import { api, at } from "../core/api.js";
 
 const BEGUN = "runlane.sign-in";
 
@@ -22,7 +22,7 @@ export async function arrive() {
   history.replaceState(null, "", `/${begun?.place ?? ""}`);
   if (!begun || given.get("state") !== begun.state) throw new Error("This sign-in was not begun in this tab. Begin again.");
   if (given.has("error")) throw new Error(`The identity provider says: ${given.get("error_description") ?? given.get("error")}`);
-  const { token } = await api.post(`/sign-in/${encodeURIComponent(begun.provider)}`, { code: given.get("code"), verifier: begun.verifier },
+  const { token } = await api.post(at`/sign-in/${begun.provider}`, { code: given.get("code"), verifier: begun.verifier },
     { org: null, key: "" });
   return token;
 }

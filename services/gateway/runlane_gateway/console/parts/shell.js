@@ -22,7 +22,7 @@ export class Shell {
     this.main = h("main", { id: "main" });
     this.badge = h("span.badge", { hidden: true });
     this.nav = h("nav.side", { id: "side", "aria-label": "Pages" }, this.#groups());
-    this.menu = h("button.plain.menu", { type: "button", "aria-expanded": "false", "aria-controls": "side", "aria-label": "Menu",
+    this.menu = h("button.plain.menu", { "aria-expanded": "false", "aria-controls": "side", "aria-label": "Menu",
       onclick: () => this.#toggle() }, icon("menu"));
     this.element = h("div.shell", h("a.skip", { href: "#main", onclick: (event) => this.#skip(event) }, "To the content"),
       h("header.top", this.menu, h("a.brand", { href: address(session.org.id, home()), "aria-label": "Runlane, start page" },
@@ -60,13 +60,13 @@ export class Shell {
   #org() {
     const name = h("span.name", session.org.name);
     if (session.orgs.length < 2) return h("div.org", { title: `Organisation ${session.org.id}` }, icon("org"), name);
-    return h("button.org", { type: "button", "aria-haspopup": "dialog", "aria-label": `Organisation ${session.org.name}. Switch`,
+    return h("button.org", { "aria-haspopup": "dialog", "aria-label": `Organisation ${session.org.name}. Switch`,
       onclick: switchOrg }, icon("org"), name, icon("down"));
   }
 
   #theme() {
     const label = () => `Colours: ${theme()}`;
-    const button = h("button.plain", { type: "button", "aria-label": label(), title: label(),
+    const button = h("button.plain", { "aria-label": label(), title: label(),
       onclick() { nextTheme(); button.title = label(); button.setAttribute("aria-label", label()); announce(label()); } }, icon("sun"));
     return button;
   }
@@ -74,7 +74,7 @@ export class Shell {
   #who(signOut) {
     const name = session.me.name || session.me.email || session.me.id;
     return h("div.who", h("span.name", { title: [session.me.email, session.me.id].filter(Boolean).join(" · ") }, name),
-      h("button.plain", { type: "button", "aria-label": "Sign out", title: "Sign out", onclick: signOut }, icon("exit")));
+      h("button.plain", { "aria-label": "Sign out", title: "Sign out", onclick: signOut }, icon("exit")));
   }
 
   #toggle(open = this.menu.getAttribute("aria-expanded") !== "true") {

@@ -22,3 +22,6 @@ customElements.define("rl-status", class extends HTMLElement {
 });
 
 export const status = (value) => h("rl-status", { state: value });
+
+/** A word in the colour that `tones` gives it. */
+export const toned = (word, tones) => h("span.tone", { "data-tone": tones[word] ?? "calm" }, word.replace("_", " "));

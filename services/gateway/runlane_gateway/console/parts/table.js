@@ -2,12 +2,14 @@
 
 import { h, put } from "../core/dom.js";
 
-/** `columns`: [{name, title, cell(item) → node or text, class}]; `key(item)`; `link(item)` → where a row leads. */
+/** `columns`: [{title, cell(item) → node or text, class}], as narrow as what is in them unless their class is wide, by or do;
+    `actions(item)` → buttons at the end of a row; `key(item)` tells rows apart. */
 export class Table {
   #rows = new Map();
 
-  constructor({ caption, columns, key, link, empty = "Nothing here." }) {
-    Object.assign(this, { columns, key, link, empty });
+  constructor({ caption, columns, actions, key, empty = "Nothing here." }) {
+    if (actions) columns = [...columns, { title: "", class: "do", cell: (item) => h("div.actions", actions(item)) }];
+    Object.assign(this, { columns, key, empty });
     this.body = h("tbody");
     this.note = h("p.empty", { hidden: true });
     this.element = h("div.table", { role: "region", "aria-label": caption, tabindex: 0 },
@@ -47,8 +49,8 @@ export class Table {
 
 /** Older and newer pages of a list that is read by keys. */
 export function pager({ older, first, words: [start, onward] = ["Newest", "Older"] }) {
-  const back = h("button.button", { type: "button", onclick: first }, start);
-  const on = h("button.button", { type: "button", onclick: older }, onward);
+  const back = h("button.button", { onclick: first }, start);
+  const on = h("button.button", { onclick: older }, onward);
   const element = h("nav.pager", { "aria-label": "Pages" }, back, on);
   return { element, show({ hasOlder, isFirst }) { on.disabled = !hasOlder; back.disabled = isFirst; } };
 }

@@ -14,7 +14,7 @@ export class Tabs {
     for (const [name, title] of tabs) {
       const number = h("span.count");
       this.#counts.set(name, number);
-      this.#buttons.set(name, h("button", { type: "button", role: "tab", id: `${id}-${name}`, "aria-controls": `${id}-panel`,
+      this.#buttons.set(name, h("button", { role: "tab", id: `${id}-${name}`, "aria-controls": `${id}-panel`,
         onclick: () => this.#choose(name) }, title, number));
     }
     this.element = h("div.tabs", h("div.tablist", { role: "tablist", "aria-label": "Views", onkeydown: (event) => this.#key(event) },

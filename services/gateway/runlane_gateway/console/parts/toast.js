@@ -18,6 +18,9 @@ export function toast(text, { tone = "calm" } = {}) {
 /** Only for screen readers: what others see happen. */
 export function announce(text) { said.textContent = text; }
 
+/** A button that copies a text. */
+export const copier = (text, name) => h("button.plain", { "aria-label": name, onclick: () => copy(text) }, "Copy");
+
 /** Copies a text and says so. */
 export async function copy(text, what = "Copied") {
   try {

@@ -2,10 +2,10 @@
 
 import { h, put, s } from "../core/dom.js";
 import { clock, duration } from "../core/format.js";
+import { FINISHED } from "../core/live.js";
 import { toneOf, wordOf } from "./status.js";
 
 const MOST_ROWS = 400;
-const FINISHED = new Set(["Success", "Failed", "Cancelled"]);
 
 class Waterfall extends HTMLElement {
   /** A `Live`: what has happened so far. */
