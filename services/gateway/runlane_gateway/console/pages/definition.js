@@ -1,6 +1,7 @@
 // One workflow for its author: where it stands, what its decorator says, its schema, how to call it.
 
 import { at, copier, facts, h, head, json, session, titled, trail } from "../page.js";
+import { curl } from "../parts/curl.js";
 import { frames, framesOf } from "../parts/frames.js";
 import { where } from "./code.js";
 
@@ -20,7 +21,7 @@ export async function render(view) {
     card("Source", h("div.row", h("code", where(item.source)), copier(where(item.source))),
       h("p.muted", `Version ${item.version}, from ${item.origin}`)),
     card("Settings", facts(settings)), card("Parameters", json(item.parameters, { label: "Schema" })),
-    card("Call it", sample("curl", curl(name, item.parameters)), sample("Python", python(name, item.parameters))));
+    card("Call it", sample("curl", curl(at`/workflows/${name}`, session.org.id, example(item.parameters))), sample("Python", python(name, item.parameters))));
 }
 
 /** Where an execution failed, the line that raised first. */
@@ -48,11 +49,6 @@ function valueFor(one) {
   if (one.default !== undefined) return one.default;
   if (one.enum) return one.enum[0];
   return { integer: 1, number: 1, boolean: true, array: [], object: {} }[one.type] ?? "…";
-}
-
-function curl(name, schema) {
-  const body = JSON.stringify(example(schema)).replaceAll("'", "'\\''");
-  return `curl -X POST ${location.origin}/workflows/${name} \\\n  -H "Authorization: Bearer $RUNLANE_API_KEY" -H 'X-Organization-Id: ${session.org.id}' \\\n  -H 'Content-Type: application/json' -d '${body}'`;
 }
 
 function python(name, schema) {

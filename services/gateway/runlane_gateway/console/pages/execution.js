@@ -3,6 +3,7 @@
 import { announce, api, ask, at, copy, deciding, duration, every, facts, h, json, Live, nameOf, put, REASON, session,
   status, terms, time, titled, toast, wordOf } from "../page.js";
 import { advice } from "../parts/advice.js";
+import { curl } from "../parts/curl.js";
 import { frames, framesOf } from "../parts/frames.js";
 import { icon } from "../parts/icons.js";
 import { log } from "../parts/log.js";
@@ -174,14 +175,10 @@ class Page {
   }
 
   #call(head) {
-    const body = JSON.stringify(head.input ?? {}, null, 2);
-    const curl = [`curl -X POST ${location.origin}/workflows/${head.workflowName} \\`,
-      `  -H "Authorization: Bearer $RUNLANE_API_KEY" \\`, `  -H "X-Organization-Id: ${head.orgId}" \\`,
-      `  -H "Content-Type: application/json" \\`, `  -d '${body.replaceAll("'", "'\\''")}'`].join("\n");
-    const record = `curl ${location.origin}/executions/${head.executionId} \\\n  -H "Authorization: Bearer $RUNLANE_API_KEY" \\\n  -H "X-Organization-Id: ${head.orgId}"`;
     const block = (title, text) => h("section", h("div.row", h("h2", title), h("div.grow"),
       h("button.button", { onclick: () => copy(text) }, icon("copy"), "Copy as curl")), h("pre.code", text));
-    return [block("Run it again", curl), block("Read its record", record),
+    return [block("Run it again", curl(at`/workflows/${head.workflowName}`, head.orgId, head.input ?? {})),
+      block("Read its record", curl(at`/executions/${head.executionId}`, head.orgId)),
       h("p.muted", "What is secret is masked here: put the true values in its place.")];
   }
 }

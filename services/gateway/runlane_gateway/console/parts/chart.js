@@ -1,8 +1,7 @@
 // <rl-chart>: what happened in equal parts of time, as stacked bars or as lines. Its size never changes, whatever comes.
 
 import { h, put, s } from "../core/dom.js";
-import { clock } from "../core/format.js";
-import { session } from "../core/session.js";
+import { moment } from "../core/format.js";
 
 const HIGH = 100;
 
@@ -81,7 +80,6 @@ customElements.define("rl-chart", Chart);
 export const chart = () => h("rl-chart");
 
 function when(at) {
-  const day = new Intl.DateTimeFormat("en-GB", { timeZone: session.zone, day: "numeric", month: "short" }).format(new Date(at));
-  const today = new Intl.DateTimeFormat("en-GB", { timeZone: session.zone, day: "numeric", month: "short" }).format(new Date());
-  return `${day === today ? "" : `${day}, `}${clock(at).slice(0, 8)}`;
+  const [day, hour] = moment(at).split(", ");
+  return day === moment(new Date()).split(", ")[0] ? hour : `${day}, ${hour}`;
 }
