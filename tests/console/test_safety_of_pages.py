@@ -32,7 +32,7 @@ async def test_every_page_that_shows_what_people_wrote_shows_text(open_page: Ope
         "config": "<img",
         "keys": "<img",
         "orgs": "<img",
-        "audit": "<img",
+        "audit": "cancel executions",
         "webhooks/ticket": "ticket",
         "schedules": "nightly",
         "secrets": "Secrets",
