@@ -45,11 +45,14 @@ def settings(nats_server: NatsServer, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def bus(settings: Settings) -> AsyncIterator[NatsBus]:
-    """A connected bus over empty streams."""
+async def bus(settings: Settings, nats_server: NatsServer) -> AsyncIterator[NatsBus]:
+    """A connected bus over empty streams. A test that stopped the server and failed leaves it to the next one going."""
     async with open_bus(settings, "test") as opened:
         await start_afresh(opened, settings)
-        yield opened
+        try:
+            yield opened
+        finally:
+            nats_server.resume()
 
 
 @pytest.fixture(scope="session")
