@@ -4,9 +4,10 @@ network namespaces where there can be any."""
 import asyncio
 from pathlib import Path
 
-from runlane_cli.natsserver import NatsServer, free_port
+from runlane_cli.natsserver import NatsServer
 from tests.chaos.namespaces import Namespaces, NamespacesRefused
 from tests.chaos.proxy import Mode, Proxy
+from tests.support.ports import quiet_port
 
 _PASSWORD = "chaos"
 
@@ -42,14 +43,14 @@ class Brokers:
         self.servers = {
             name: NatsServer(
                 directory=directory / name,
-                port=free_port(),
+                port=quiet_port(),
                 password=_PASSWORD,
                 max_bytes=max_bytes,
                 host="127.0.0.1" if self._namespaces is None else self._namespaces.address(name),
             )
             for name in names
         }
-        self._routes = {name: free_port() for name in names}
+        self._routes = {name: quiet_port() for name in names}
         #: Who → whom: the way that a server goes to another one.
         self._between = {(one, other): Proxy(self._routes[other]) for one in names for other in names if one != other}
 

@@ -13,7 +13,7 @@ from runlane.errors import BusUnavailable
 from runlane.settings import Settings
 from runlane_cli.brokerwatch import keep_writing
 from runlane_cli.datadir import Credentials, DataDirectory, write_private
-from runlane_cli.natsserver import find_program, free_port
+from runlane_cli.natsserver import find_program
 from runlane_cli.offline import bootstrap
 from runlane_cli.process import ServiceSpec
 from runlane_cli.supervisor import RestartPauses, Service, start_together
@@ -22,6 +22,7 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.topology import Topology
 from tests.support.engine import descendants
 from tests.support.eventually import eventually
+from tests.support.ports import quiet_port
 from tests.support.redis import RedisServer
 
 #: Processes behind one file system, so that it can be filled. The rest is for the queue, which reserves its share.
@@ -43,7 +44,7 @@ class Cluster:
         self.told: list[str] = []
         self.brokers = Brokers(there.brokers, self.data.nats, DISK_BYTES // len(there.brokers))
         self.links = {name: self.brokers.link() for name in there.services}
-        self._ports = {name: free_port() for name in there.gateways}
+        self._ports = {name: quiet_port() for name in there.gateways}
         self._balancer = Proxy(*self._ports.values())
         self.redis = RedisServer() if there.caches else None
         self.services: dict[str, Service] = {}

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,13 +11,15 @@ from typing import Any
 
 import httpx
 
+from tests.support.ports import quiet_port
+
 
 class Engine:
     """One `runlane up` on its own data directory and port."""
 
     def __init__(self, data: Path, workflows: Path, *options: str) -> None:
         self.data, self.workflows, self.options = data, workflows, options
-        self.port = _free_port()
+        self.port = quiet_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -90,13 +91,6 @@ class Engine:
         assert pids, f"no process of {service}"
         for pid in pids:
             os.kill(pid, signal.SIGKILL)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def alive(pid: int) -> bool:
