@@ -5,7 +5,6 @@ import contextlib
 import itertools
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from runlane.settings import Settings
 from tests.support.eventually import eventually
 from tests.support.executions import notes
 from tests.support.gateway_bus import furnish
+from tests.support.ports import quiet_port
 
 HEADERS = {"Authorization": "Bearer rl_acme_secret-acme"}
 CODE = """
@@ -51,7 +51,7 @@ class Service:
 
     def __init__(self, kind: str, environment: dict[str, str], log: Path) -> None:
         self.kind, self.log = kind, log
-        self.port = _free_port()
+        self.port = quiet_port()
         name = "RUNLANE_HTTP_PORT" if kind == "gateway" else "RUNLANE_HEALTH_PORT"
         self._environment = {**environment, name: str(self.port)}
         self.process: asyncio.subprocess.Process
@@ -197,10 +197,3 @@ async def _begin_versioned(caller: Caller, tmp_path: Path) -> str:
     assert execution_id is not None
     await eventually(lambda: notes(tmp_path / "old"), within=20)
     return execution_id
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -4,12 +4,13 @@ import importlib.util
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import uuid
 from pathlib import Path
+
+from tests.support.ports import quiet_port
 
 INSTRUCTIONS = (
     "no PostgreSQL server: run `make install`, install one (Debian: apt-get install postgresql), "
@@ -39,7 +40,7 @@ class PostgresqlServer:
     def __init__(self) -> None:
         self._programs = postgresql_programs()
         self._root = os.geteuid() == 0
-        self.port = _free_port()
+        self.port = quiet_port()
         self._home = Path(tempfile.mkdtemp(prefix="runlane-postgresql-"))
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -128,9 +129,3 @@ class PostgresqlServer:
 
     def _user(self) -> dict[str, str]:
         return {"user": "nobody", "cwd": str(self._home)} if self._root else {}
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
