@@ -22,6 +22,7 @@ import uvloop
 from bench.load import drive, until
 from bench.peers.systems import PEERS, THIS_PYTHON, Doors, Peer, Room
 from tests.support.engine import descendants
+from tests.support.ports import quiet_port
 
 HOME = Path(__file__).parents[2] / ".bench-peers"
 
@@ -153,10 +154,8 @@ def _versions(peer: Peer, python: Path) -> str:
 def _free_ports() -> int:
     """The first of some ports in a row that nobody has."""
     while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = int(probe.getsockname()[1])
-        if first < 60_000 and all(_is_free(first + n) for n in range(4)):
+        first = quiet_port()
+        if all(_is_free(first + n) for n in range(4)):
             return first
 
 
