@@ -5,9 +5,11 @@ Whoever queues a request asks `Lanes` where; executors serve the lanes by `WEIGH
 
 import asyncio
 import time
+from bisect import bisect
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
+from itertools import accumulate
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import Priority
@@ -35,13 +37,10 @@ def lane_of(waiting: Sequence[int], priority: Priority) -> int:
     the same client's migration; but it fills the fast lanes up like any other. One of low priority never enters them.
     """
     if priority == "high":
-        return _first(lambda lane: sum(waiting[: lane + 1]))
-    lane = _first(lambda _: sum(waiting))
+        counts = enumerate(accumulate(waiting[: len(LIMITS)]))
+        return next((lane for lane, count in counts if count < LIMITS[lane]), len(LIMITS))
+    lane = bisect(LIMITS, sum(waiting))
     return max(lane, _LOW) if priority == "low" else lane
-
-
-def _first(count: Callable[[int], int]) -> int:
-    return next((lane for lane, limit in enumerate(LIMITS) if count(lane) < limit), len(LIMITS))
 
 
 class Lanes:
