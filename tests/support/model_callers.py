@@ -15,11 +15,12 @@ from runlane.contracts.messages import Caller, Trigger
 from runlane.contracts.records import Record
 from runlane.directory import Directory
 from runlane.errors import RunlaneError
-from runlane_gateway.accept import Acceptor, Submission
+from runlane_gateway.accept import Acceptor
 from runlane_gateway.cancelling import Canceller
 from runlane_gateway.deciding import Decider, Verdict
 from runlane_gateway.principals import Principal
 from runlane_gateway.signals import Signal, Signaller
+from runlane_gateway.submissions import Submission
 from tests.support.model_actors import MANIFEST, SEALER
 from tests.support.model_broker import ActorBus, Broker
 

@@ -24,11 +24,12 @@ from runlane.errors import (
 from runlane.ids import is_token
 from runlane.parameters import Validators
 
-from .accept import Acceptor, Submission
+from .accept import Acceptor
 from .answers import Answer, Header, answer, failure_answer
 from .preferences import NO_PREFERENCE, Preference
 from .principals import Principal
 from .reading import Records
+from .submissions import Submission
 from .views import AcceptedView, ResultView, poll_url
 from .waiting import Waiters
 

@@ -42,9 +42,10 @@ from runlane.ports import Bus, Message, Stored
 from runlane.redaction import Redactor, masked_names
 from runlane.sealing import Sealer
 
-from .accept import PUBLISH_SECONDS, canonical, digest_context
+from .accept import PUBLISH_SECONDS
 from .permissions import APPROVE_EXECUTIONS, EVERYTHING
 from .principals import Principal
+from .submissions import canonical, digest_context
 from .waiting import Waiters, status_of
 
 #: Every lost round means that somebody else decided; of so many nobody is left.

@@ -38,12 +38,12 @@ from runlane.parameters import Validators
 from runlane.ports import Budget
 from runlane.telemetry import logger
 
-from .accept import Submission
 from .answers import Answer, Header, answer
 from .bodies import decode_any, read_body
 from .calls import traceparent_of
 from .parts import Parts, headers_of
 from .rates import Buckets
+from .submissions import Submission
 from .webhook_deliveries import Arrival, Deliveries
 from .webhook_settings import Hook, Webhooks
 from .webhook_signatures import Given, Headers, dedupe_of, delivery_id, verify, verify_notifications

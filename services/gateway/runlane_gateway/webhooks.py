@@ -20,7 +20,6 @@ from runlane.parameters import Validators
 from runlane.redaction import masked_names
 from runlane.telemetry import logger
 
-from .accept import Submission
 from .again import true_parameters
 from .answers import Answer, answer
 from .calls import traceparent_of
@@ -28,6 +27,7 @@ from .conditions import etag
 from .describe import Described
 from .parts import Parts, audit_of, body_of, changes_by, headers_of, organisation_in_path, principal_of
 from .permissions import MANAGE_WEBHOOKS
+from .submissions import Submission
 from .views import AcceptedView, poll_url
 from .webhook_settings import Webhooks, problems_of, unfit
 from .webhook_signatures import key_of, new_secret
