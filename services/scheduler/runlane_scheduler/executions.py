@@ -1,6 +1,7 @@
 """What the scheduler asks of executions: start one for a tick, see how one stands, cancel one. Called by `ticker`."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -56,6 +57,7 @@ class Standing(Struct, frozen=True):
         return self.phase in ("queued", "running")
 
 
+@lru_cache(maxsize=256)
 def iso(moment: datetime) -> str:
     """`2026-11-23T09:00:00Z`: a tick as ids and references name it."""
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
@@ -63,7 +65,12 @@ def iso(moment: datetime) -> str:
 
 def execution_of(plan: Plan, scheduled_for: datetime) -> str:
     """The id of the execution that a tick starts: the same for every scheduler."""
-    return repeatable_execution_id("tick", plan.workflow, plan.org, iso(scheduled_for))
+    return _execution_id(plan.workflow, plan.org, iso(scheduled_for))
+
+
+@lru_cache(maxsize=1024)  # of each tick it is asked three times
+def _execution_id(workflow: str, org: str, tick: str) -> str:
+    return repeatable_execution_id("tick", workflow, org, tick)
 
 
 class Executions:
