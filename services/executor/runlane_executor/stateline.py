@@ -20,6 +20,7 @@ from runlane.contracts.messages import (
 )
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus, Message, Stored
+from runlane.requesting import request_message
 from runlane.telemetry import logger
 from runlane_executor import metrics
 
@@ -83,15 +84,9 @@ class StateLine:
 
     async def request_later(self, request: Request, lane: str, at: datetime) -> None:
         """Hand the execution back to the queue for a later time; doing so again replaces the earlier one."""
-        message = Message(
-            subject=subjects.delayed(request.execution_id),
-            payload=encode(request),
-            # With its time: asking again for another time must not pass for a repetition.
-            id=f"{request.execution_id}:{request.attempt}:{request.last_state}:{at.timestamp():.3f}:{self.executor}",
-            deliver_at=at,
-            deliver_to=subjects.due(lane, request.org, request.workflow),
-        )
-        await self.publish(message)
+        # With its time: asking again for another time must not pass for a repetition.
+        identity = f"{request.execution_id}:{request.attempt}:{request.last_state}:{at.timestamp():.3f}:{self.executor}"
+        await self.publish(request_message(request, lane, identity, at))
 
     async def last(self, request: Request) -> tuple[Stored, Event] | None:
         """The state an execution is in now."""

@@ -18,7 +18,7 @@ from runlane.sealing import Sealer
 from runlane.telemetry import logger
 from runlane.tracing import trace_id_of
 
-from .submissions import Submission, SubmissionMessages, request_message
+from .submissions import Submission, SubmissionMessages, addressed
 
 _log = logger(__name__)
 
@@ -156,7 +156,7 @@ class Acceptor:
 
     async def _addressed(self, submission: Submission, request: Request, run_at: datetime | None) -> Message:
         lane = await self.lanes.choose(submission.org, submission.priority, run_at)
-        return request_message(request, lane, run_at)
+        return addressed(request, lane, run_at)
 
     async def _withdraw(self, submission: Submission, reason: RunlaneError) -> None:
         """The event is stored, the request is not: without this the execution would be Queued for ever."""

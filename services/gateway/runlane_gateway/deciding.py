@@ -40,6 +40,7 @@ from runlane.errors import Conflict, Forbidden, StateConflict
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, Stored
 from runlane.redaction import Redactor, masked_names
+from runlane.requesting import request_message
 from runlane.sealing import Sealer
 
 from .accept import PUBLISH_SECONDS
@@ -149,7 +150,7 @@ class Decider:
         )
         later = decided.run_at if decided.run_at is not None and decided.run_at > self._clock.now() else None
         lane = await self._lanes.choose(request.org, "normal", later)
-        await self._bus.publish(request_message(request, lane, later), timeout=PUBLISH_SECONDS)
+        await self._bus.publish(next_run(request, lane, later), timeout=PUBLISH_SECONDS)
 
     async def _reject(self, record: Record, sequence: int, pending: PendingApproval, decisions: list[Decision]) -> None:
         data = RejectedData(decisions=decisions)
@@ -245,19 +246,9 @@ def request_of(record: Record) -> Request:
     )
 
 
-def request_message(request: Request, lane: str, later: datetime | None = None) -> Message:
-    """A request for the next run, now or later."""
-    org, workflow = request.org, request.workflow
-    identity = f"{request.execution_id}:{request.last_state}"
-    if later is None:
-        return Message(subject=subjects.request(lane, org, workflow), payload=encode(request), id=identity)
-    return Message(
-        subject=subjects.delayed(request.execution_id),
-        payload=encode(request),
-        id=identity,
-        deliver_at=later,
-        deliver_to=subjects.due(lane, org, workflow),
-    )
+def next_run(request: Request, lane: str, later: datetime | None = None) -> Message:
+    """The message that has it run on from its last state, now or later."""
+    return request_message(request, lane, f"{request.execution_id}:{request.last_state}", later)
 
 
 def _line(record: Record) -> str:

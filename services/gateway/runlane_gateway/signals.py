@@ -33,7 +33,7 @@ from runlane.redaction import Redactor
 from runlane.sealing import Sealer
 
 from .accept import PUBLISH_SECONDS
-from .deciding import WAKE_SECONDS, request_message, request_of
+from .deciding import WAKE_SECONDS, next_run, request_of
 from .waiting import is_terminal, status_of
 
 #: So many events one execution may be sent, each of so many bytes of JSON.
@@ -108,7 +108,7 @@ class Signaller:
             suspended_at=event.time,
         )
         lane = await self._lanes.choose(request.org, "normal")
-        await self._bus.publish(request_message(request, lane), timeout=PUBLISH_SECONDS)
+        await self._bus.publish(next_run(request, lane), timeout=PUBLISH_SECONDS)
 
     async def _known_up_to(self, record: Record, sequence: int) -> list[Stored]:
         """The last event of each kind, from somebody who knows of the one just stored: he knows all before it too."""

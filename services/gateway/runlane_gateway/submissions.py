@@ -27,6 +27,7 @@ from runlane.contracts.records import Record
 from runlane.errors import MessageTooLarge, RunlaneError
 from runlane.ports import Message
 from runlane.redaction import MASK, Redactor, masked_names
+from runlane.requesting import request_message
 from runlane.sealing import Sealer
 
 #: Below the bus's own limit: a request must not go out when the event that tells of it would be refused.
@@ -149,22 +150,16 @@ class SubmissionMessages:
                 needs_approval=submission.approval is not None,
             ),
         )
-        subject = subjects.event(submission.org, manifest.name, execution_id, "queued")
-        return Message(subject=subject, payload=_checked(encode(event)), id=identity, expect_last=0)
+        subject, payload = subjects.event(submission.org, manifest.name, execution_id, "queued"), encode(event)
+        _check_size(payload)
+        return Message(subject=subject, payload=payload, id=identity, expect_last=0)
 
 
-def request_message(request: Request, lane: str, run_at: datetime | None) -> Message:
+def addressed(request: Request, lane: str, run_at: datetime | None) -> Message:
     """The request on its way into a lane, now or at `run_at`. Raises `MessageTooLarge`."""
-    payload, identity = _checked(encode(request)), request.execution_id
-    if run_at is None:
-        return Message(subject=subjects.request(lane, request.org, request.workflow), payload=payload, id=identity)
-    return Message(
-        subject=subjects.delayed(identity),
-        payload=payload,
-        id=identity,
-        deliver_at=run_at,
-        deliver_to=subjects.due(lane, request.org, request.workflow),
-    )
+    message = request_message(request, lane, request.execution_id, run_at)
+    _check_size(message.payload)
+    return message
 
 
 def digest_context(org: str, execution_id: str) -> str:
@@ -184,9 +179,8 @@ def _shown(submission: Submission) -> Raw:
     return Raw(_encode({**msgspec.json.decode(shown), **hidden}))
 
 
-def _checked(payload: bytes) -> bytes:
+def _check_size(payload: bytes) -> None:
     if len(payload) > _LARGEST_PAYLOAD:
         raise MessageTooLarge(
             "The parameters are too large.", details={"size_bytes": len(payload), "limit_bytes": _LARGEST_PAYLOAD}
         )
-    return payload

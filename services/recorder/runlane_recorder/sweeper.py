@@ -38,6 +38,7 @@ from runlane.errors import BusUnavailable, HistoryExpired, StateConflict, StoreU
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, RecordStore, Stored
 from runlane.redaction import masked_names
+from runlane.requesting import request_message
 from runlane.telemetry import logger
 
 from .metrics import STUCK, SWEPT
@@ -211,10 +212,9 @@ class Sweeper:
         request = _request(record, state, sequence, reason)
         if state is None:
             request = msgspec.structs.replace(request, wake=wake)
-        subject = subjects.request(await self._lanes.choose(record.org, "normal"), record.org, record.workflow)
+        lane = await self._lanes.choose(record.org, "normal")
         # The same guess of several sweepers is one message.
-        message = Message(subject=subject, payload=encode(request), id=f"{record.execution_id}:swept:{sequence}")
-        await self._bus.publish(message)
+        await self._bus.publish(request_message(request, lane, f"{record.execution_id}:swept:{sequence}"))
         SWEPT.labels(what).inc()
         _log.warning(
             "put a lost execution on the queue again",

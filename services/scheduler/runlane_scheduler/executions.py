@@ -28,6 +28,7 @@ from runlane.errors import BusUnavailable, StateConflict
 from runlane.ids import repeatable_execution_id
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message
+from runlane.requesting import request_message
 from runlane.telemetry import logger
 from runlane.tracing import trace_id_of
 
@@ -94,7 +95,7 @@ class Executions:
         await self._tell(plan, execution_id, now, _told(plan, trigger, later, needs_approval=terms is not None))
         if terms is None:
             lane = await self._lanes.choose(plan.org, plan.manifest.priority or "normal", later)
-            await self._bus.publish(_message(request, lane, later))
+            await self._bus.publish(request_message(request, lane, execution_id, later))
         else:
             await self._put_up(request, terms, now, later)
 
@@ -205,19 +206,6 @@ def _request(plan: Plan, execution_id: str, trigger: Trigger, now: datetime) -> 
         caller=_CALLER,
         accepted_at=now,
         trigger=trigger,
-    )
-
-
-def _message(request: Request, lane: str, later: datetime | None) -> Message:
-    org, workflow, execution_id = request.org, request.workflow, request.execution_id
-    if later is None:
-        return Message(subject=subjects.request(lane, org, workflow), payload=encode(request), id=execution_id)
-    return Message(
-        subject=subjects.delayed(execution_id),
-        payload=encode(request),
-        id=execution_id,
-        deliver_at=later,
-        deliver_to=subjects.due(lane, org, workflow),
     )
 
 
