@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.checker import check
 from tests.chaos.clients import result_digest
 from tests.chaos.evidence import Evidence, Row, Told
-from tests.chaos.leaks import leaks
+from tests.chaos.leaks import contents_of, leaks
 from tests.chaos.plan import PROBES, make_plan
 
 RESULT = {"op": 1, "done": ["t0"]}
@@ -227,3 +227,7 @@ def test_a_secret_is_found_however_it_is_written(tmp_path: Path, before: str) ->
     (tmp_path / "other").write_bytes(b"canary0123456789abcde")
     (tmp_path / "empty").touch()
     assert {found.partition(":")[0] for found in leaks(tmp_path, secret)} == {"raw", "base64", "hex"}
+
+
+def test_a_file_that_the_broker_removes_while_it_is_looked_for_secrets_holds_none(tmp_path: Path) -> None:
+    assert contents_of(tmp_path / "3.blk") == b""
