@@ -31,8 +31,16 @@ def postgresql_programs() -> Path | None:
     return next((path for path in candidates if (path / "postgres").exists() and (path / "initdb").exists()), None)
 
 
+def _temporary(*, for_nobody: bool) -> Path:
+    """The system's directory for temporary files; where that one lies where nobody gets to, the common one."""
+    usual = Path(tempfile.gettempdir()).resolve()
+    if for_nobody and not all(it.stat().st_mode & 0o001 for it in (usual, *usual.parents)):
+        return Path("/tmp")
+    return usual
+
+
 class PostgresqlServer:
-    """One server in a directory of its own below the system's for temporary files.
+    """One server in a directory of its own for temporary files.
 
     It refuses to run as root; then it runs as `nobody`, from a copy of its programs where nobody may not reach them.
     """
@@ -41,7 +49,7 @@ class PostgresqlServer:
         self._programs = postgresql_programs()
         self._root = os.geteuid() == 0
         self.port = quiet_port()
-        self._home = Path(tempfile.mkdtemp(prefix="runlane-postgresql-"))
+        self._home = Path(tempfile.mkdtemp(prefix="runlane-postgresql-", dir=_temporary(for_nobody=self._root)))
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
