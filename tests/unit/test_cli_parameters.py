@@ -68,6 +68,7 @@ def test_a_value_may_hold_an_equals_sign() -> None:
     [
         (None, ["name"], "write name=value"),
         (None, ["=Ada"], "write name=value"),
+        (None, ["name=Ada", "name=Grace"], "name is given twice"),
         ("{", [], "is not JSON"),
         ("[1]", [], "must be a JSON object"),
         ('{"a": NaN}', [], "is not JSON"),

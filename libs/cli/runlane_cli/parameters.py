@@ -25,12 +25,15 @@ def read_parameters(whole: str | None, single: Iterable[str], schema: Mapping[st
     """
     parameters = {} if whole is None else _whole(whole)
     properties = schema.get("properties") or {}
+    given: dict[str, Any] = {}
     for pair in single:
         name, equals, text = pair.partition("=")
         if not equals or not name:
-            raise CommandFailed(f"--param {pair!r}: write name=value.", USAGE)
-        parameters[name] = coerce(text, properties.get(name, {}), schema)
-    return parameters
+            raise CommandFailed(f"{pair!r}: write name=value.", USAGE)
+        if name in given:
+            raise CommandFailed(f"{name} is given twice; a list is one value, as in '{name}=[\"a\", \"b\"]'.", USAGE)
+        given[name] = coerce(text, properties.get(name, {}), schema)
+    return parameters | given
 
 
 def coerce(text: str, schema: Mapping[str, Any], root: Mapping[str, Any]) -> Any:
