@@ -30,6 +30,7 @@ from .preferences import NO_PREFERENCE, Preference
 from .principals import Principal
 from .reading import Records
 from .submissions import Submission
+from .unknown_workflow import unknown_workflow
 from .views import AcceptedView, ResultView, poll_url
 from .waiting import Waiters
 
@@ -74,9 +75,7 @@ class Calls:
         """
         manifest = self._directory.workflow(name) if is_token(name) else None
         if manifest is None or not self._directory.enabled(org, name):
-            broken = sum(1 for _ in self._directory.import_failures())
-            hint = f" {broken} workflow file(s) could not be imported: see /workflows." if broken else ""
-            raise NotFound(f"There is no workflow {name[:64]!r} here.{hint}")
+            raise unknown_workflow(name, self._directory)
         principal.within(org).require(manifest.required_permission)
         if org == PLATFORM and manifest.requires_org:
             raise ValidationError(f"Workflow {name!r} runs for an organisation: name one.", "X-Organization-Id")

@@ -9,7 +9,6 @@ from starlette.requests import Request
 
 from runlane.contracts.directory import Manifest, Org
 from runlane.directory import org_key
-from runlane.errors import NotFound
 from runlane.ids import is_token
 from runlane.telemetry import logger
 
@@ -19,6 +18,7 @@ from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
 from .permissions import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .schedules import ScheduleView, effective_schedule, schedule_view
+from .unknown_workflow import unknown_workflow
 
 _log = logger(__name__)
 
@@ -100,7 +100,7 @@ class EnablementDoors:
     def _manifest(self, workflow: str) -> Manifest:
         manifest = self._directory.workflow(workflow) if is_token(workflow) else None
         if manifest is None:
-            raise NotFound(f"There is no workflow {workflow[:64]!r}.")
+            raise unknown_workflow(workflow, self._directory)
         return manifest
 
 

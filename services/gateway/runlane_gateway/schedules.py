@@ -23,6 +23,7 @@ from .conditions import etag
 from .describe import Described
 from .parts import Parts, body_of, changes_by, organisation, principal_of
 from .permissions import MANAGE_CONFIG, VIEW_EXECUTIONS
+from .unknown_workflow import unknown_workflow
 from .views import AcceptedView, utc
 
 _SHOWN_FIRES = 5
@@ -259,7 +260,7 @@ class ScheduleDoors:
     def _manifest(self, workflow: str) -> Manifest:
         manifest = self._parts.directory.workflow(workflow) if is_token(workflow) else None
         if manifest is None:
-            raise NotFound(f"There is no workflow {workflow[:64]!r}.")
+            raise unknown_workflow(workflow, self._parts.directory)
         return manifest
 
     def _view(self, schedule: EffectiveSchedule) -> ScheduleView:

@@ -28,6 +28,7 @@ from .describe import Described
 from .parts import Parts, audit_of, body_of, changes_by, headers_of, organisation_in_path, principal_of
 from .permissions import MANAGE_WEBHOOKS
 from .submissions import Submission
+from .unknown_workflow import unknown_workflow
 from .views import AcceptedView, poll_url
 from .webhook_settings import Webhooks, problems_of, unfit
 from .webhook_signatures import key_of, new_secret
@@ -223,7 +224,7 @@ class WebhookDoors:
     def _workflow(self, org: str, name: str) -> Manifest:
         manifest = self._directory.workflow(name) if is_token(name) else None
         if manifest is None or not self._directory.enabled(org, name):
-            raise NotFound(f"There is no workflow {name[:64]!r} here.")
+            raise unknown_workflow(name, self._directory)
         return manifest
 
     def _check_known(self, org: str, workflow: str) -> None:

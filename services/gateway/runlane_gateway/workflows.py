@@ -7,13 +7,14 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from starlette.requests import Request
 
 from runlane.contracts.directory import PLATFORM, ImportFailure, Manifest, Org
-from runlane.errors import NotFound, ValidationError
+from runlane.errors import ValidationError
 
 from .answers import Answer, answer
 from .auth import VIEW_INTERNALS
 from .describe import Described
 from .parts import Parts, organisation, principal_of
 from .schedules import effective_schedule, next_fires
+from .unknown_workflow import unknown_workflow
 from .views import utc, utc_or_none
 
 
@@ -116,7 +117,7 @@ class WorkflowDoors:
         org = self._org(request)
         manifest = self._parts.directory.workflow(name)
         if manifest is None:
-            raise NotFound(f"There is no workflow {name[:64]!r}.")
+            raise unknown_workflow(name, self._parts.directory)
         return answer(self._view(manifest, org))
 
     def _org(self, request: Request) -> Org | None:
