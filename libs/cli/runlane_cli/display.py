@@ -138,7 +138,7 @@ def _line(event: str, data: Mapping[str, Any]) -> tuple[str, str]:
         case "state" | "queued":
             return str(data.get("status")), _state_text(data)
         case "progress":
-            return "progress", f"{data.get('percent', 0):g} %  {data.get('message') or ''}".rstrip()
+            return "progress", f"{data.get('percent', 0):.3g} %  {data.get('message') or ''}".rstrip()
         case "call":
             took = duration(data.get("duration_ms"))
             what = f"{data.get('integration')} {data.get('method')} {data.get('endpoint')}"

@@ -52,7 +52,7 @@ def _head(execution: Mapping[str, Any]) -> dict[str, Any]:
         "Started": local_time(execution.get("startedAt")),
         "Ended": local_time(execution.get("completedAt")),
         "Took": duration(execution.get("durationMs")),
-        "Progress": None if execution.get("progress") is None else f"{execution['progress']:g} %",
+        "Progress": None if execution.get("progress") is None else f"{execution['progress']:.3g} %",
     }
 
 
