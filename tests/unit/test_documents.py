@@ -36,6 +36,13 @@ def test_every_link_leads_somewhere(document: Path) -> None:
             assert anchor in anchors(linked), f"{document}: {found['target']}; there is {sorted(anchors(linked))}"
 
 
+@pytest.mark.parametrize("index", [ROOT / "README.md", ROOT / "docs" / "README.md"], ids=["README", "docs"])
+def test_an_index_leads_to_every_guide_and_reference(index: Path) -> None:
+    linked = {(index.parent / it["target"]).resolve() for it in _LINK.finditer(index.read_text())}
+    there = {path for part in ("guide", "reference") for path in (ROOT / "docs" / part).glob("*.md")}
+    assert not sorted(path.name for path in there - linked)
+
+
 def anchors(document: Path) -> set[str]:
     """The names under which a page's headings can be linked to."""
     headings = (found["text"].lower() for found in _HEADING.finditer(document.read_text()))
