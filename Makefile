@@ -29,7 +29,7 @@ test: install ## Run all tests but those of the console
 
 test-console: install ## Run the tests of the console in Chromium, which is installed if there is none
 	scripts/install_chromium.sh
-	$(BIN)/python -m pytest tests/console
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/console
 
 mutants: install ## Break the engine in one place at a time: the models must find each (no part of the tests)
 	$(BIN)/python -m tests.model.mutants
