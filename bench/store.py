@@ -26,7 +26,7 @@ from bench.store_reads import HEADING, Figure, measure_pages, measure_records
 from bench.store_rows import ORGS, WORKFLOWS, fill, id_of, start_of
 from runlane.adapters.sql import dialect, schema
 from runlane.adapters.sql.store import open_record_store
-from runlane.contracts.messages import AnyEvent
+from runlane.contracts.events import AnyEvent
 from runlane.ports import RecordStore
 from tests.support.memory_bus import Story, stored
 from tests.support.postgresql import PostgresqlServer

@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import Connection
 
 from runlane.adapters.sql import rows
-from runlane.contracts.messages import Failure, LogEntry
+from runlane.contracts.events import Failure
 from runlane.contracts.records import Record, Traceline, fold
+from runlane.contracts.trace import LogEntry
 from tests.support.memory_bus import Story
 
 ORGS, WORKFLOWS, DAYS = 1_000, 20, 90

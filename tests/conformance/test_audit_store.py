@@ -10,7 +10,9 @@ import pytest
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.adapters.sql.store import open_record_store
 from runlane.contracts.audit import AuditQuery
-from runlane.contracts.messages import AuditData, Audited, Caller, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import AuditData, Audited
+from runlane.contracts.requests import Caller
 from runlane.errors import ValidationError
 from runlane.ports import RecordStore, Stored
 from tests.support.memory_bus import START

@@ -9,7 +9,8 @@ import pytest
 
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.adapters.sql.store import open_record_store
-from runlane.contracts.messages import Delivered, DeliveryData, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Delivered, DeliveryData
 from runlane.contracts.webhooks import DeliveryQuery, WebhookDelivery
 from runlane.errors import ValidationError
 from runlane.ports import RecordStore, Stored

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.adapters.sql.store import open_record_store
-from runlane.contracts.messages import AnyEvent, Succeeded
+from runlane.contracts.events import AnyEvent, Succeeded
 from runlane.contracts.overview import UNFINISHED, OverviewQuery, percentile
 from runlane.contracts.records import ExecutionQuery
 from runlane.ports import RecordStore

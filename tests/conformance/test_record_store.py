@@ -10,8 +10,9 @@ from msgspec import Raw
 
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.adapters.sql.store import open_record_store
-from runlane.contracts.messages import AnyEvent, Caller, Trigger, decode_event
+from runlane.contracts.events import AnyEvent, decode_event
 from runlane.contracts.records import ExecutionQuery, Record, TickQuery, fold
+from runlane.contracts.requests import Caller, Trigger
 from runlane.errors import ValidationError
 from runlane.ports import RecordStore, Stored
 from tests.support.memory_bus import START, Story, stored, ticked

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from runlane.adapters.memory_store import MemoryRecordStore
 from runlane.adapters.sql.schema import migrate
 from runlane.adapters.sql.store import open_record_store
-from runlane.contracts.messages import AnyEvent, TraceEntry, decode_event
+from runlane.contracts.events import AnyEvent, decode_event
 from runlane.contracts.records import Record, fold
+from runlane.contracts.trace import TraceEntry
 from runlane.ports import RecordStore, Stored
 from tests.support.memory_bus import Story, stored
 

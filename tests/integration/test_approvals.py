@@ -10,7 +10,7 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import Approved, PendingApproval, decode_event
+from runlane.contracts.events import Approved, PendingApproval, decode_event
 from runlane.sealing import generate_master_key
 from runlane.settings import Settings
 from tests.support.eventually import eventually

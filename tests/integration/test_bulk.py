@@ -7,7 +7,7 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from tests.support.eventually import eventually
 from tests.support.gateway_bus import Executor, Gateway
 

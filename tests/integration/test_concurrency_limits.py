@@ -14,8 +14,10 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import Caller, Cancelled, CancelledData, Request, Succeeded, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Cancelled, CancelledData, Succeeded
 from runlane.contracts.permits import decode_permits
+from runlane.contracts.requests import Caller, Request
 from runlane.directory import org_key
 from runlane.ports import Message
 from runlane.sealing import generate_master_key

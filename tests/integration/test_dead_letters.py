@@ -9,7 +9,9 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import Failed, FailedData, Failure, Request, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Failed, FailedData, Failure
+from runlane.contracts.requests import Request
 from runlane.deadletters import DeadLetter, letter_message
 from runlane.ports import Message
 from tests.support.eventually import eventually

@@ -16,7 +16,7 @@ from runlane.audit import Audit
 from runlane.clock import SystemClock
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import Caller
+from runlane.contracts.requests import Caller
 from runlane.contracts.subjects import DIRECTORY_STREAM
 from runlane.directory import Directory, api_key_key, config_key, org_key
 from runlane.errors import BusUnavailable

@@ -11,7 +11,9 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import Suspended, SuspendedData, decode_request, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Suspended, SuspendedData
+from runlane.contracts.requests import decode_request
 from runlane.ids import new_execution_id
 from runlane.ports import Message
 from runlane.sealing import generate_master_key

@@ -12,8 +12,8 @@ import pytest
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.topology import LEASE_SECONDS
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
-    Caller,
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     Cancelled,
     CancelledData,
     Failed,
@@ -22,8 +22,8 @@ from runlane.contracts.messages import (
     Succeeded,
     Traced,
     decode_event,
-    encode,
 )
+from runlane.contracts.requests import Caller
 from runlane.ports import Message
 from runlane.settings import Settings
 from runlane_executor.app import open_room

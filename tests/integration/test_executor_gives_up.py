@@ -11,18 +11,9 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
-    Caller,
-    Failed,
-    Queued,
-    QueuedData,
-    Request,
-    Started,
-    Succeeded,
-    Suspended,
-    Trigger,
-    encode,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Failed, Queued, QueuedData, Started, Succeeded, Suspended
+from runlane.contracts.requests import Caller, Request, Trigger
 from runlane.deadletters import DeadLetter, read_letter
 from runlane.ids import new_execution_id
 from runlane.ports import Message

@@ -12,7 +12,7 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.contracts import subjects
-from runlane.contracts.messages import Failure, Queued, decode_event
+from runlane.contracts.events import Failure, Queued, decode_event
 from runlane.sealing import generate_master_key
 from runlane.settings import Settings
 from tests.support.eventually import eventually

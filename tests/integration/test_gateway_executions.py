@@ -10,14 +10,14 @@ from msgspec import Raw
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.events import Failure
+from runlane.contracts.requests import Request
+from runlane.contracts.trace import (
     CallEntry,
     CheckpointEntry,
     DroppedEntry,
-    Failure,
     LogEntry,
     ProgressEntry,
-    Request,
     StepEntry,
     VariableEntry,
 )

@@ -10,7 +10,7 @@ import pytest
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from runlane.directory import api_key_key, workflow_key
 from tests.support.eventually import eventually
 from tests.support.gateway_bus import Executor, Gateway, api_key, manifest

@@ -15,7 +15,8 @@ from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.adapters.sql.store import open_record_store
 from runlane.contracts import subjects
 from runlane.contracts.directory import ConfigValue, SecretValue, config_context, secret_context
-from runlane.contracts.messages import Caller, Request, encode, parameters_context
+from runlane.contracts.encoding import encode
+from runlane.contracts.requests import Caller, Request, parameters_context
 from runlane.contracts.webhooks import SecretVersion, Webhook
 from runlane.directory import Directory, config_key, secret_key, webhook_key
 from runlane.errors import SealBroken

@@ -15,7 +15,8 @@ from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.adapters.nats.publisher import Publisher, _Ack
 from runlane.adapters.nats.reader import Reader
 from runlane.contracts import subjects
-from runlane.contracts.messages import Caller, Request, Started, StartedData
+from runlane.contracts.events import Started, StartedData
+from runlane.contracts.requests import Caller, Request
 from runlane.errors import BusUnavailable, MessageTooLarge, StateConflict
 from runlane.ports import Delivery, Message, Stored
 from runlane.settings import Settings

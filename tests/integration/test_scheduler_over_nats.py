@@ -11,7 +11,9 @@ from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import Ticked, decode_event, decode_request, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Ticked, decode_event
+from runlane.contracts.requests import decode_request
 from runlane.directory import org_key, workflow_key
 from runlane.ports import Bus, Delivery, Stored
 from runlane.sealing import generate_master_key

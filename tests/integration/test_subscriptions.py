@@ -14,7 +14,8 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.clock import ManualClock, SystemClock
 from runlane.contracts import subjects
-from runlane.contracts.messages import Failure, LogEntry
+from runlane.contracts.events import Failure
+from runlane.contracts.trace import LogEntry
 from runlane.directory import Directory, api_key_key
 from runlane_scheduler.courier import Pace
 from runlane_scheduler.outbound import Outbound

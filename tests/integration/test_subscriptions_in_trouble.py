@@ -14,7 +14,8 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.directory import NatsDirectoryStore
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import Failed, FailedData, Failure, Succeeded, SucceededData, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Failed, FailedData, Failure, Succeeded, SucceededData
 from runlane.contracts.subscriptions import (
     Attempt,
     Ping,

@@ -13,18 +13,17 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.approving import expiry_message
 from runlane.clock import ManualClock
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     STATE_TAILS,
     ApprovalExpired,
     Approved,
-    Caller,
     DecidedData,
     Decision,
     Failed,
     Failure,
     Queued,
     QueuedData,
-    Request,
     Retrying,
     RetryingData,
     Started,
@@ -34,9 +33,8 @@ from runlane.contracts.messages import (
     SucceededData,
     Suspended,
     SuspendedData,
-    Trigger,
-    encode,
 )
+from runlane.contracts.requests import Caller, Request, Trigger
 from runlane.ports import ConsumerLag, Message
 from runlane_executor.intake import Intake
 from runlane_recorder.remains import clear_remains

@@ -15,15 +15,9 @@ from runlane.adapters.nats.snapshots import stream_span
 from runlane.adapters.sql.inspection import open_inspection
 from runlane.adapters.sql.schema import migrate
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
-    AnyEvent,
-    AuditData,
-    Audited,
-    Caller,
-    Delivered,
-    DeliveryData,
-    encode,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import AnyEvent, AuditData, Audited, Delivered, DeliveryData
+from runlane.contracts.requests import Caller
 from runlane.errors import BusUnavailable
 from runlane.inspection import Options, Report
 from runlane.ports import Message

@@ -10,7 +10,7 @@ import msgspec
 
 from runlane.clock import ManualClock
 from runlane.contracts.directory import Entry, Org
-from runlane.contracts.messages import Queued, TickData, Ticked, decode_event
+from runlane.contracts.events import Queued, TickData, Ticked, decode_event
 from runlane.cron import Schedule
 from runlane.directory import Directory
 from runlane.ports import Stored

@@ -7,17 +7,9 @@ import msgspec
 
 from runlane.adapters.nats.bus import NatsBus
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
-    AnyEvent,
-    Caller,
-    Cancelled,
-    Failed,
-    Request,
-    Succeeded,
-    decode_event,
-    encode,
-    parameters_context,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import AnyEvent, Cancelled, Failed, Succeeded, decode_event
+from runlane.contracts.requests import Caller, Request, parameters_context
 from runlane.ids import new_execution_id
 from runlane.ports import Message
 from runlane.settings import Settings

@@ -17,12 +17,12 @@ from runlane.clock import SystemClock
 from runlane.contracts import subjects
 from runlane.contracts.audit import AuditPage, AuditQuery
 from runlane.contracts.directory import ApiKey, Entry, Manifest, Org
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     STATE_TAILS,
     Failed,
     FailedData,
     Failure,
-    Request,
     Started,
     StartedData,
     StateEvent,
@@ -30,14 +30,12 @@ from runlane.contracts.messages import (
     SucceededData,
     Traced,
     TracedData,
-    TraceEntry,
     decode_event,
-    decode_request,
-    encode,
-    parameters_context,
 )
 from runlane.contracts.overview import Overview, OverviewQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, Tick, TickPage, TickQuery, fold
+from runlane.contracts.requests import Request, decode_request, parameters_context
+from runlane.contracts.trace import TraceEntry
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 from runlane.directory import Directory, api_key_key, org_key, workflow_key
 from runlane.errors import StateConflict, StoreUnavailable

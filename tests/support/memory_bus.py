@@ -11,13 +11,13 @@ from msgspec import Raw
 
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     STATE_TAILS,
     AnyEvent,
     ApprovalExpired,
     ApprovalExpiredData,
     Approved,
-    Caller,
     Cancelled,
     CancelledData,
     DecidedData,
@@ -26,17 +26,14 @@ from runlane.contracts.messages import (
     Failed,
     FailedData,
     Failure,
-    LogEntry,
     PendingApproval,
     PendingApprovalData,
-    ProgressEntry,
     Queued,
     QueuedData,
     Rejected,
     RejectedData,
     Retrying,
     RetryingData,
-    SignalEntry,
     Signalled,
     SignalledData,
     Started,
@@ -49,10 +46,9 @@ from runlane.contracts.messages import (
     Ticked,
     Traced,
     TracedData,
-    TraceEntry,
-    Trigger,
-    encode,
 )
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import LogEntry, ProgressEntry, SignalEntry, TraceEntry
 from runlane.errors import BusUnavailable
 from runlane.ports import ConsumerLag, Message, Stored
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from runlane.contracts.approvals import ApprovalTerms
-from runlane.contracts.messages import Caller, Trigger
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Caller, Trigger
 from runlane.directory import Directory
 from runlane.errors import RunlaneError
 from runlane_gateway.accept import Acceptor

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.events import (
     Approved,
     Declined,
     Event,

@@ -15,7 +15,9 @@ from hypothesis import HealthCheck, settings
 from runlane.clock import ManualClock
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalAsk
-from runlane.contracts.messages import Failure, LogEntry, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Failure
+from runlane.contracts.trace import LogEntry
 from runlane_executor.frames import Paused, Raised, Returned, Trace
 from tests.support.memory_bus import START
 from tests.support.model_actors import ExecutorActor

@@ -13,7 +13,8 @@ from typing import NoReturn
 import msgspec
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import Request, TickData, Ticked, decode_event, decode_request
+from runlane.contracts.events import TickData, Ticked, decode_event
+from runlane.contracts.requests import Request, decode_request
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import ConsumerLag, Message, Stored
 

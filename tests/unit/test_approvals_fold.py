@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import msgspec
 
-from runlane.contracts.messages import AnyEvent, Caller, SignalEntry
+from runlane.contracts.events import AnyEvent
 from runlane.contracts.records import Record, fold
+from runlane.contracts.requests import Caller
+from runlane.contracts.trace import SignalEntry
 from tests.support.memory_bus import START, Story
 
 

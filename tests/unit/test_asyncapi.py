@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from runlane.contracts import messages, subjects
+from runlane.contracts import events, subjects
 from runlane.contracts.asyncapi import asyncapi, channels
 
 DOCUMENT: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(asyncapi("1.2.3")))
@@ -62,7 +62,7 @@ def test_every_stream_is_described() -> None:
 
 def test_every_event_is_described_with_its_payload() -> None:
     described = {channel.payload for channel in channels().values()}
-    for event in messages.AnyEvent.__args__:
+    for event in events.AnyEvent.__args__:
         assert event in described, event
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from runlane.context import Identity
-from runlane.contracts.messages import Caller, Trigger
+from runlane.contracts.requests import Caller, Trigger
 from runlane_executor.child import child_main
 from runlane_executor.frames import Returned, Run, ToIntake
 

@@ -8,7 +8,7 @@ import pytest
 
 from runlane import ConfigurationError, Context, SerializationError, ValidationError, workflow
 from runlane.context import MAX_SHOWN_BYTES
-from runlane.contracts.messages import TraceEntry
+from runlane.contracts.trace import TraceEntry
 from runlane.errors import ResultTooLarge
 from runlane.testing import FakeContext
 

@@ -11,7 +11,7 @@ import pytest
 from runlane import errors
 from runlane.clock import ManualClock
 from runlane.contracts.directory import ApiKey
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from runlane.directory import Directory, api_key_key
 from runlane.errors import BadRequest, PayloadTooLarge, RunlaneError, Unauthorized, ValidationError
 from runlane.sealing import Sealer

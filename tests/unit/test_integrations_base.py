@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from runlane.context import Context, Identity
-from runlane.contracts.messages import CallEntry, Caller, TraceEntry, Trigger
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import CallEntry, TraceEntry
 from runlane.errors import ConfigurationError, DefinitionError, IntegrationError, ValidationError
 from runlane.integrations import BaseIntegration
 from runlane.integrations.base import fill

@@ -7,8 +7,9 @@ from datetime import timedelta
 import msgspec
 from msgspec import Raw
 
-from runlane.contracts.messages import AnyEvent, Caller, Trigger
+from runlane.contracts.events import AnyEvent
 from runlane.contracts.records import Record, fold, tick_of
+from runlane.contracts.requests import Caller, Trigger
 from tests.support.memory_bus import START, Story, ticked
 
 

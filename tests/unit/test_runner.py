@@ -9,7 +9,7 @@ import pytest
 
 from runlane import Context, IntegrationError, ValidationError, WorkflowException, workflow
 from runlane.context import Identity
-from runlane.contracts.messages import Caller, Trigger
+from runlane.contracts.requests import Caller, Trigger
 from runlane.workflow import spec_of
 from runlane_executor.frames import Outcome, Pipe, Raised, Returned, Run, ToChild, ToIntake
 from runlane_executor.runner import run

@@ -2,7 +2,8 @@
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import ApprovalRule, Org
-from runlane.contracts.messages import PendingApproval, decode_event, decode_request
+from runlane.contracts.events import PendingApproval, decode_event
+from runlane.contracts.requests import decode_request
 from runlane.directory import approval_key
 from tests.support.scheduler_bus import SchedulerBus
 from tests.support.scheduling import World, at, manifest

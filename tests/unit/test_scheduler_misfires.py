@@ -3,7 +3,7 @@
 import pytest
 
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import TickData
+from runlane.contracts.events import TickData
 from runlane_scheduler.timetable import MAX_RECORDED
 from runlane_scheduler.verdicts import MAX_CAUGHT_UP
 from tests.support.scheduler_bus import SchedulerBus

@@ -3,19 +3,11 @@
 from datetime import datetime
 
 import pytest
+from msgspec import Raw
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import (
-    Cancelled,
-    Event,
-    Raw,
-    Started,
-    StartedData,
-    Succeeded,
-    SucceededData,
-    decode_event,
-)
+from runlane.contracts.events import Cancelled, Event, Started, StartedData, Succeeded, SucceededData, decode_event
 from runlane.ports import Message
 from tests.support.scheduler_bus import SchedulerBus
 from tests.support.scheduling import World, manifest

@@ -9,7 +9,7 @@ import pytest
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import Cancelled, Queued, decode_event
+from runlane.contracts.events import Cancelled, Queued, decode_event
 from runlane.errors import BusUnavailable, StorageFull
 from runlane.ports import Message
 from tests.support.eventually import eventually

@@ -6,7 +6,8 @@ import pytest
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import PLATFORM, Org, ScheduleSetting
-from runlane.contracts.messages import Queued, decode_event, decode_request
+from runlane.contracts.events import Queued, decode_event
+from runlane.contracts.requests import decode_request
 from runlane.directory import org_key, schedule_key, workflow_key
 from runlane.ids import repeatable_execution_id
 from tests.support.scheduler_bus import SchedulerBus

@@ -7,7 +7,7 @@ import pytest
 
 from runlane import ApprovalDecision, Context, TimeoutError, ValidationError
 from runlane.context import Identity, Journal
-from runlane.contracts.messages import Caller, Trigger
+from runlane.contracts.requests import Caller, Trigger
 from runlane.testing import TIMES_OUT, FakeContext
 
 

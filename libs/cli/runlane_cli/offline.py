@@ -14,7 +14,7 @@ from runlane.adapters.sql.store import open_record_store
 from runlane.audit import Audit, Target
 from runlane.clock import SystemClock
 from runlane.contracts.directory import PLATFORM, ApiKey, Entry, Org
-from runlane.contracts.messages import Caller
+from runlane.contracts.requests import Caller
 from runlane.directory import Directory, api_key_key, org_key
 from runlane.rotation import needs_of_old_key, reseal
 from runlane.settings import Settings

@@ -31,7 +31,7 @@ def read_parameters(whole: str | None, single: Iterable[str], schema: Mapping[st
         if not equals or not name:
             raise CommandFailed(f"{pair!r}: write name=value.", USAGE)
         if name in given:
-            raise CommandFailed(f"{name} is given twice; a list is one value, as in '{name}=[\"a\", \"b\"]'.", USAGE)
+            raise CommandFailed(f'{name} is given twice; a list is one value, as in \'{name}=["a", "b"]\'.', USAGE)
         given[name] = coerce(text, properties.get(name, {}), schema)
     return parameters | given
 

@@ -11,7 +11,7 @@ from runlane.workflow import RetryPolicy, workflow
 
 if TYPE_CHECKING:
     from runlane.context import Context
-    from runlane.contracts.messages import ApprovalDecision
+    from runlane.contracts.events import ApprovalDecision
     from runlane.errors import (
         ConfigurationError,
         DefinitionError,
@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "ApprovalDecision": "runlane.contracts.messages",
+    "ApprovalDecision": "runlane.contracts.events",
     "BaseIntegration": "runlane.integrations.base",
     "Context": "runlane.context",
 }

@@ -9,7 +9,9 @@ import msgspec
 from runlane.contracts import subjects
 from runlane.contracts.approvals import DEFAULT_EXPIRY_SECONDS, ApprovalTerms
 from runlane.contracts.directory import EVERY_WORKFLOW, ApprovalRule, Manifest
-from runlane.contracts.messages import STATE_TAILS, PendingApproval, PendingApprovalData, Request, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import STATE_TAILS, PendingApproval, PendingApprovalData
+from runlane.contracts.requests import Request
 from runlane.directory import Directory
 from runlane.ports import Message
 

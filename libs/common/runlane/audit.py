@@ -15,7 +15,9 @@ from msgspec import Struct
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.directory import PLATFORM, ConfigValue, Entry, Org
-from runlane.contracts.messages import AuditData, Audited, AuditOutcome, Caller, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import AuditData, Audited, AuditOutcome
+from runlane.contracts.requests import Caller
 from runlane.directory import owner_of
 from runlane.errors import InfrastructureError, RunlaneError
 from runlane.ids import new_execution_id

@@ -23,10 +23,10 @@ from runlane.contracts.approvals import (
     MOST_APPROVERS,
     ApprovalAsk,
 )
-from runlane.contracts.messages import (
-    ApprovalDecision,
+from runlane.contracts.events import ApprovalDecision
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import (
     CallEntry,
-    Caller,
     CheckpointEntry,
     DroppedEntry,
     LogEntry,
@@ -34,7 +34,6 @@ from runlane.contracts.messages import (
     SecretEntry,
     StepEntry,
     TraceEntry,
-    Trigger,
     VariableEntry,
 )
 from runlane.errors import ConfigurationError, ResultTooLarge, ValidationError, WaitTimeout

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from msgspec import Struct
 
-from runlane.contracts.messages import Audited, Delivered, Ticked
+from runlane.contracts.events import Audited, Delivered, Ticked
 from runlane.contracts.records import Record
 
 #: So many unfinished executions are kept in memory; what is beyond is rebuilt one by one.

@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from runlane.contracts.approvals import ApprovalAsk
 from runlane.contracts.audit import AuditPage, AuditQuery
-from runlane.contracts.messages import TraceEntry
 from runlane.contracts.overview import Overview, OverviewQuery
 from runlane.contracts.records import ExecutionPage, ExecutionQuery, Record, TickPage, TickQuery
+from runlane.contracts.trace import TraceEntry
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery
 
 # --- bus --------------------------------------------------------------------------------------------------------------

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import Request, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.requests import Request
 from runlane.ports import Message
 
 

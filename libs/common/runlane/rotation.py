@@ -14,8 +14,9 @@ from msgspec import Struct
 
 from runlane.contracts import subjects
 from runlane.contracts.directory import ConfigValue, Entry, SecretValue, config_context, secret_context
-from runlane.contracts.messages import Queued, Request, Retrying, Suspended, Traced, decode_event, decode_request
+from runlane.contracts.events import Queued, Retrying, Suspended, Traced, decode_event
 from runlane.contracts.records import FINISHED, ExecutionQuery, Status
+from runlane.contracts.requests import Request, decode_request
 from runlane.contracts.subscriptions import Subscription, subscription_context
 from runlane.contracts.webhooks import Webhook, webhook_context
 from runlane.directory import Directory

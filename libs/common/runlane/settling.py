@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import AnyEvent, Audited, Delivered, Ticked, decode_event
+from runlane.contracts.events import AnyEvent, Audited, Delivered, Ticked, decode_event
 from runlane.contracts.records import Record, fold
 from runlane.errors import BusUnavailable
 from runlane.inspection import SIDES, Difference, Inspection, Options, Place, SideRow, Span, What

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import AnyEvent, Audited, Delivered, Ticked
+from runlane.contracts.events import AnyEvent, Audited, Delivered, Ticked
 from runlane.contracts.records import FINISHED, Record
 from runlane.inspection import SIDES, Inspection, Options, Place, Report, SideRow, Span, What
 from runlane.ports import Bus, Stored

@@ -4,19 +4,9 @@ import msgspec
 from msgspec import Struct
 
 from runlane.clock import Clock
-from runlane.contracts.messages import (
-    Approved,
-    Caller,
-    Declined,
-    Failed,
-    FailedData,
-    Failure,
-    Request,
-    Retrying,
-    Started,
-    Suspended,
-    encode,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Approved, Declined, Failed, FailedData, Failure, Retrying, Started, Suspended
+from runlane.contracts.requests import Caller, Request
 from runlane.deadletters import DeadKind, DeadLetter, letter_message
 from runlane.errors import BadMessage, StateConflict
 from runlane.ids import is_token

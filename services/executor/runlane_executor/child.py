@@ -18,7 +18,7 @@ import msgspec
 import uvloop
 
 from runlane.contracts.directory import ImportFailure
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from runlane.errors import WorkflowNotFound
 from runlane.registry import Discovery, discover
 from runlane.workflow import WorkflowSpec

@@ -9,7 +9,8 @@ from msgspec import Struct
 from runlane.approving import expiry_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     ApprovalExpired,
     ApprovalExpiredData,
     Approved,
@@ -19,7 +20,6 @@ from runlane.contracts.messages import (
     FailedData,
     Failure,
     PendingApproval,
-    Request,
     Retrying,
     RetryingData,
     Started,
@@ -27,8 +27,8 @@ from runlane.contracts.messages import (
     Suspended,
     SuspendedData,
     TerminalEvent,
-    encode,
 )
+from runlane.contracts.requests import Request
 from runlane.errors import ExecutorLost, StateConflict
 from runlane.ports import Stored
 from runlane.sealing import Sealer

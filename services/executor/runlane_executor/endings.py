@@ -7,13 +7,13 @@ import msgspec
 
 from runlane.clock import Clock
 from runlane.contracts.approvals import ApprovalAsk, ApprovalTerms
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     Failed,
     FailedData,
     Failure,
     PendingApproval,
     PendingApprovalData,
-    Request,
     Retrying,
     RetryingData,
     StateEvent,
@@ -22,10 +22,10 @@ from runlane.contracts.messages import (
     Suspended,
     SuspendedData,
     TerminalEvent,
-    TraceEntry,
     decode_event,
-    encode,
 )
+from runlane.contracts.requests import Request
+from runlane.contracts.trace import TraceEntry
 from runlane.errors import HistoryExpired, MessageTooLarge, ResultTooLarge, StateConflict, WorkflowException
 from runlane.retry import delay_seconds, may_retry
 from runlane.sealing import Sealer

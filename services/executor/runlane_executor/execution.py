@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 import msgspec
 
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import Request, TraceEntry, trace_context
 from runlane.contracts.permits import Limit
+from runlane.contracts.requests import Request
+from runlane.contracts.trace import TraceEntry, trace_context
 from runlane.errors import MessageTooLarge, StateConflict
 from runlane.ports import Delivery
 from runlane.sealing import Sealer

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from runlane.context import Identity, Journal
 from runlane.contracts.approvals import ApprovalAsk
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from runlane.ports import Budget
 
 _LENGTH = struct.Struct("!I")

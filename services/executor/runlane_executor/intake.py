@@ -15,8 +15,8 @@ import msgspec
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import REQUEST_VERSION, Request, decode_request
 from runlane.contracts.presence import Presence, encode_presence
+from runlane.contracts.requests import REQUEST_VERSION, Request, decode_request
 from runlane.deadletters import DeadKind
 from runlane.errors import BusUnavailable, WorkflowNotFound
 from runlane.ids import is_token

@@ -6,25 +6,27 @@ import msgspec
 
 from runlane.context import Journal
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.events import (
     AnyEvent,
     ApprovalDecision,
     Approved,
-    CheckpointEntry,
     DecidedData,
     Declined,
     PendingApproval,
-    Request,
     Retrying,
-    SecretEntry,
-    SignalEntry,
     Signalled,
-    StepEntry,
     Suspended,
     Traced,
+    decode_event,
+)
+from runlane.contracts.requests import Request
+from runlane.contracts.trace import (
+    CheckpointEntry,
+    SecretEntry,
+    SignalEntry,
+    StepEntry,
     TraceEntry,
     VariableEntry,
-    decode_event,
     trace_context,
 )
 from runlane.errors import BusUnavailable

@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from runlane.contracts.directory import Manifest, Org
-from runlane.contracts.messages import Request
 from runlane.contracts.permits import Limit
+from runlane.contracts.requests import Request
 from runlane.sealing import Sealer
 
 _canonical = msgspec.json.Encoder(order="sorted").encode

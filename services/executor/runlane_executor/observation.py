@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from runlane.contracts.messages import CallEntry, Request, StepEntry, TraceEntry
+from runlane.contracts.requests import Request
+from runlane.contracts.trace import CallEntry, StepEntry, TraceEntry
 from runlane.ports import Delivery
 from runlane.tracing import Span, Tracer, trace_id_of
 

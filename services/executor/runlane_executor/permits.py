@@ -14,8 +14,8 @@ from weakref import WeakValueDictionary
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import decode_request
 from runlane.contracts.permits import Limit, Permit, Permits, decode_permits, encode_permits
+from runlane.contracts.requests import decode_request
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus, Message, Stored
 from runlane.telemetry import logger

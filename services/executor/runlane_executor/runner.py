@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from runlane.context import Context
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from runlane.errors import InternalServerError, WorkflowException
 from runlane.ports import Suspend
 from runlane.redaction import Redactor

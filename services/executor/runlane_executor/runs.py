@@ -10,7 +10,8 @@ import msgspec
 from runlane.clock import Clock
 from runlane.context import Identity, Journal
 from runlane.contracts.directory import Org
-from runlane.contracts.messages import Failure, Request, parameters_context
+from runlane.contracts.events import Failure
+from runlane.contracts.requests import Request, parameters_context
 from runlane.deadletters import DeadKind
 from runlane.directory import Directory
 from runlane.errors import (

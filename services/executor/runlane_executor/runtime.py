@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from runlane.contracts.approvals import ApprovalAsk
-from runlane.contracts.messages import TraceEntry
+from runlane.contracts.trace import TraceEntry
 from runlane.errors import ConfigurationError, IntegrationError
 from runlane.ports import Suspend, Vendors
 from runlane_executor.frames import Awaited, Pipe, SecretAnswer, SecretAsked, Trace

@@ -7,17 +7,10 @@ from typing import Any, cast
 from msgspec import Raw
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
-    STATE_TAILS,
-    Event,
-    Request,
-    StateEvent,
-    Traced,
-    TracedData,
-    TraceEntry,
-    decode_event,
-    encode,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import STATE_TAILS, Event, StateEvent, Traced, TracedData, decode_event
+from runlane.contracts.requests import Request
+from runlane.contracts.trace import TraceEntry
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus, Message, Stored
 from runlane.requesting import request_message

@@ -9,8 +9,8 @@ import msgspec
 from runlane.approving import NO_PARAMETERS, expiry_message, pending_message
 from runlane.clock import Clock
 from runlane.contracts.approvals import ApprovalTerms
-from runlane.contracts.messages import Request
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Request
 from runlane.errors import BusUnavailable, RunlaneError, StateConflict
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message

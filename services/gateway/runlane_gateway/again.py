@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from runlane.contracts.messages import Trigger, parameters_context
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Trigger, parameters_context
 from runlane.errors import Conflict, SealBroken
 from runlane.redaction import masked_names
 

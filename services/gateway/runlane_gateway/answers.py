@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
-from runlane.contracts.messages import Failure
+from runlane.contracts.events import Failure
 from runlane.errors import (
     BadRequest,
     Conflict,

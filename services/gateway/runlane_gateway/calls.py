@@ -11,8 +11,8 @@ from runlane.approving import rule_for, terms_of
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
 from runlane.contracts.directory import PLATFORM, Manifest, Priority
-from runlane.contracts.messages import Trigger
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Trigger
 from runlane.directory import Directory
 from runlane.errors import (
     NotFound,

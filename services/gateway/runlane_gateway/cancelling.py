@@ -2,8 +2,10 @@
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import Caller, Cancelled, CancelledData, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Cancelled, CancelledData
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Caller
 from runlane.errors import Conflict, StateConflict
 from runlane.ports import Bus, Message, Stored
 

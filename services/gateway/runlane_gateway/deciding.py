@@ -16,7 +16,8 @@ from runlane.approving import NO_PARAMETERS, wake_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.approvals import is_open, named, next_opening
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     STATE_TAILS,
     AnyEvent,
     ApprovalExpired,
@@ -28,13 +29,11 @@ from runlane.contracts.messages import (
     PendingApproval,
     Rejected,
     RejectedData,
-    Request,
     StateEvent,
     decode_event,
-    encode,
-    parameters_context,
 )
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Request, parameters_context
 from runlane.directory import Directory
 from runlane.errors import Conflict, Forbidden, StateConflict
 from runlane.lanes import Lanes

@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 from starlette.requests import Request
 
 from runlane.audit import Target
-from runlane.contracts.messages import TriggerKind
 from runlane.contracts.records import ExecutionQuery, Record, Status
+from runlane.contracts.requests import TriggerKind
 from runlane.ids import new_execution_id, repeatable_execution_id
 
 from .again import call_again

@@ -13,7 +13,7 @@ from msgspec import Struct
 from runlane.clock import Clock
 from runlane.contracts.directory import Manifest
 from runlane.contracts.forms import Choice, ChoiceSource
-from runlane.contracts.messages import Trigger
+from runlane.contracts.requests import Trigger
 from runlane.directory import Directory
 from runlane.errors import ChoicesUnavailable, RunlaneError, ValidationError
 from runlane.ids import new_execution_id

@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from runlane.contracts.directory import Manifest
 from runlane.contracts.forms import Choice, Form, FormField
-from runlane.contracts.messages import Trigger
+from runlane.contracts.requests import Trigger
 from runlane.directory import form_key
 from runlane.errors import Conflict, NotFound, UnprocessableRequest, ValidationError
 from runlane.ids import check_token, new_execution_id, repeatable_execution_id

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import decode_event
+from runlane.contracts.events import decode_event
 from runlane.contracts.records import Record
 from runlane.ports import Bus, Stored
 

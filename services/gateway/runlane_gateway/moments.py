@@ -5,39 +5,41 @@ from typing import Any
 
 from msgspec import Struct
 
-from runlane.contracts.messages import (
+from runlane.contracts.events import (
     AnyEvent,
     ApprovalExpired,
     Approved,
     Audited,
-    CallEntry,
     Cancelled,
-    CheckpointEntry,
     Declined,
     Delivered,
-    DroppedEntry,
     Failed,
     Failure,
-    LogEntry,
     PendingApproval,
-    ProgressEntry,
     Queued,
     Rejected,
     Retrying,
-    SecretEntry,
-    SignalEntry,
     Signalled,
     Started,
     StateEvent,
-    StepEntry,
     Succeeded,
     Suspended,
     Ticked,
     Traced,
+)
+from runlane.contracts.records import EXPIRED, Record, Traceline, Transition, rejection
+from runlane.contracts.trace import (
+    CallEntry,
+    CheckpointEntry,
+    DroppedEntry,
+    LogEntry,
+    ProgressEntry,
+    SecretEntry,
+    SignalEntry,
+    StepEntry,
     TraceEntry,
     VariableEntry,
 )
-from runlane.contracts.records import EXPIRED, Record, Traceline, Transition, rejection
 
 from .views import call_view, caller_view, decision_view, log_view, utc, utc_or_none
 

@@ -10,7 +10,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from runlane.contracts.messages import Caller
+from runlane.contracts.requests import Caller
 from runlane.errors import Forbidden
 
 from .permissions import EVERYTHING

@@ -7,7 +7,7 @@ import asyncio
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import decode_event
+from runlane.contracts.events import decode_event
 from runlane.contracts.records import Record, fold
 from runlane.errors import BusUnavailable, NotFound, StoreUnavailable
 from runlane.ports import Bus, RecordStore, Stored

@@ -10,8 +10,8 @@ from msgspec import UNSET, Struct, UnsetType
 from starlette.requests import Request
 
 from runlane.contracts.directory import PLATFORM, Manifest, Org, ScheduleSetting
-from runlane.contracts.messages import Trigger
 from runlane.contracts.records import TickQuery
+from runlane.contracts.requests import Trigger
 from runlane.cron import Schedule
 from runlane.directory import Directory, schedule_key
 from runlane.errors import NotFound, ValidationError

@@ -15,17 +15,11 @@ from msgspec import Raw, Struct
 from runlane.approving import wake_message
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
-    Caller,
-    SignalEntry,
-    Signalled,
-    SignalledData,
-    Suspended,
-    decode_event,
-    encode,
-    trace_context,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Signalled, SignalledData, Suspended, decode_event
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Caller
+from runlane.contracts.trace import SignalEntry, trace_context
 from runlane.errors import BusUnavailable, Conflict, PayloadTooLarge, StateConflict, TooManyRequests
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, Stored

@@ -12,18 +12,10 @@ from msgspec import Raw, Struct
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
 from runlane.contracts.directory import Manifest, Priority
-from runlane.contracts.messages import (
-    Caller,
-    Cancelled,
-    CancelledData,
-    Queued,
-    QueuedData,
-    Request,
-    Trigger,
-    encode,
-    parameters_context,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Cancelled, CancelledData, Queued, QueuedData
 from runlane.contracts.records import Record
+from runlane.contracts.requests import Caller, Request, Trigger, parameters_context
 from runlane.errors import MessageTooLarge, RunlaneError
 from runlane.ports import Message
 from runlane.redaction import MASK, Redactor, masked_names

@@ -7,22 +7,19 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from runlane.contracts.messages import (
+from runlane.contracts.events import Decision, Failure, PendingApprovalData
+from runlane.contracts.records import Record, Summary, Transition
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import (
     CallEntry,
-    Caller,
     CheckpointEntry,
-    Decision,
     DroppedEntry,
-    Failure,
     LogEntry,
-    PendingApprovalData,
     SignalEntry,
     StepEntry,
     TraceEntry,
-    Trigger,
     VariableEntry,
 )
-from runlane.contracts.records import Record, Summary, Transition
 from runlane.redaction import Redactor
 
 

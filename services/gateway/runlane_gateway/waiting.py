@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.events import (
     STATE_TAILS,
     TERMINAL,
     ApprovalExpired,

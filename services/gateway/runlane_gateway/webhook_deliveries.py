@@ -11,7 +11,8 @@ from prometheus_client import Counter
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import Delivered, DeliveryData, DeliveryOutcome, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import Delivered, DeliveryData, DeliveryOutcome
 from runlane.errors import RunlaneError
 from runlane.ports import Bus, Message
 from runlane.telemetry import logger

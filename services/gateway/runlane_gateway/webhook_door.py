@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from runlane.approving import rule_for, terms_of
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import Caller, Trigger
+from runlane.contracts.requests import Caller, Trigger
 from runlane.errors import (
     BadRequest,
     InfrastructureError,

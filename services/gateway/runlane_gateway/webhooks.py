@@ -11,7 +11,8 @@ from starlette.requests import Request
 from runlane.approving import rule_for, terms_of
 from runlane.audit import Target
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import DeliveryOutcome, Trigger
+from runlane.contracts.events import DeliveryOutcome
+from runlane.contracts.requests import Trigger
 from runlane.contracts.webhooks import DeliveryQuery, Scheme, SecretVersion, Webhook
 from runlane.directory import webhook_key
 from runlane.errors import Conflict, NotFound, SealBroken, ValidationError

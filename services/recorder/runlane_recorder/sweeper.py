@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import (
     STATE_TAILS,
     AnyEvent,
     Approved,
@@ -24,16 +25,14 @@ from runlane.contracts.messages import (
     Failure,
     PendingApproval,
     Queued,
-    Request,
     Retrying,
     Started,
     Suspended,
     TerminalEvent,
     decode_event,
-    decode_request,
-    encode,
 )
 from runlane.contracts.records import ExecutionQuery, Record, Status, Summary
+from runlane.contracts.requests import Request, decode_request
 from runlane.errors import BusUnavailable, HistoryExpired, StateConflict, StoreUnavailable
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, RecordStore, Stored

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from runlane.clock import Clock
-from runlane.contracts.messages import TickData
+from runlane.contracts.events import TickData
 from runlane.directory import ALL_WORKFLOWS, Directory
 
 from .plans import Plan, orgs_of, plan_of

@@ -11,19 +11,9 @@ from runlane.approving import NO_PARAMETERS, expiry_message, pending_message, te
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalTerms
-from runlane.contracts.messages import (
-    STATE_TAILS,
-    TERMINAL,
-    Caller,
-    Cancelled,
-    CancelledData,
-    Queued,
-    QueuedData,
-    Request,
-    Trigger,
-    decode_event,
-    encode,
-)
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import STATE_TAILS, TERMINAL, Cancelled, CancelledData, Queued, QueuedData, decode_event
+from runlane.contracts.requests import Caller, Request, Trigger
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ids import repeatable_execution_id
 from runlane.lanes import Lanes

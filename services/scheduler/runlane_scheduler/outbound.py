@@ -12,7 +12,7 @@ import msgspec
 from runlane.audit import Audit, Target
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import Caller
+from runlane.contracts.requests import Caller
 from runlane.contracts.subscriptions import (
     Ping,
     Sealed,

@@ -9,7 +9,8 @@ import msgspec
 
 from runlane.clock import Clock
 from runlane.contracts import subjects
-from runlane.contracts.messages import TickData, Ticked, TickOutcome, decode_event, encode
+from runlane.contracts.encoding import encode
+from runlane.contracts.events import TickData, Ticked, TickOutcome, decode_event
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus, Message, Stored
 from runlane.telemetry import logger

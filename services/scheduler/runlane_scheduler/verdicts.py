@@ -5,7 +5,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import TickOutcome
+from runlane.contracts.events import TickOutcome
 
 from .timetable import Span
 

@@ -8,7 +8,7 @@ from typing import TypeVar
 from msgspec.structs import fields, replace
 
 from runlane.contracts.audit import AuditEntry, AuditPage, AuditQuery, audit_entry_of
-from runlane.contracts.messages import Audited, Delivered, Ticked, decode_event
+from runlane.contracts.events import Audited, Delivered, Ticked, decode_event
 from runlane.contracts.overview import (
     MOST_ENDED,
     MOST_OPEN,

@@ -1,4 +1,4 @@
-"""The AsyncAPI 3 document of everything that goes over NATS: made of `subjects` and `messages`, served by the gateway.
+"""The AsyncAPI 3 document of everything that goes over NATS, made of the other modules here; the gateway serves it.
 
 `tests/unit/test_asyncapi.py` holds every subject of `subjects` against it.
 """
@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from runlane.contracts import messages as events
-from runlane.contracts import subjects
+from runlane.contracts import events, subjects
 from runlane.contracts.permits import Permits
 from runlane.contracts.presence import Presence
+from runlane.contracts.requests import Request
 from runlane.contracts.subscriptions import Attempt, Ping
 
 _SCHEMAS = "#/components/schemas/{name}"
@@ -48,37 +48,37 @@ def channels() -> dict[str, Channel]:
         "request": Channel(
             address="runlane.request.{lane}.{org}.{workflow}",
             summary="An execution waits for an executor. Parameters are sealed.",
-            payload=events.Request,
+            payload=Request,
             stored=subjects.REQUESTS,
         ),
         "delayed": Channel(
             address="runlane.delayed.{execution}",
             summary="A request waits for its time; the server puts it on `due` then.",
-            payload=events.Request,
+            payload=Request,
             stored=subjects.DELAYED,
         ),
         "wake": Channel(
             address="runlane.delayed.{execution}.wake",
             summary="A request to look at an execution waits for its time.",
-            payload=events.Request,
+            payload=Request,
             stored=subjects.DELAYED,
         ),
         "expiry": Channel(
             address="runlane.delayed.{execution}.expiry",
             summary="A request to look at an execution when its approval expires.",
-            payload=events.Request,
+            payload=Request,
             stored=subjects.DELAYED,
         ),
         "due": Channel(
             address="runlane.due.{lane}.{org}.{workflow}",
             summary="A delayed request whose time has come.",
-            payload=events.Request,
+            payload=Request,
             stored=subjects.DELAYED,
         ),
         "waiting": Channel(
             address="runlane.waiting.{scope}.{lane}.{org}.{workflow}",
             summary="A request waits for a permit.",
-            payload=events.Request,
+            payload=Request,
             stored=subjects.WAITING,
         ),
         "permits": Channel(

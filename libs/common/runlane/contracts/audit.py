@@ -1,11 +1,12 @@
-"""The audit trail as it is read: who changed what, when and from where. Events of it are `messages.Audited`."""
+"""The audit trail as it is read: who changed what, when and from where. Events of it are `events.Audited`."""
 
 from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
 
-from runlane.contracts.messages import Audited, AuditOutcome, Caller
+from runlane.contracts.events import Audited, AuditOutcome
+from runlane.contracts.requests import Caller
 
 
 class AuditEntry(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import (
+from runlane.contracts.events import (
     STATE_TAILS,
     ApprovalExpired,
     Approved,

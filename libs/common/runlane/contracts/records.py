@@ -12,12 +12,11 @@ from typing import Any, Literal, TypeAlias
 
 from msgspec import Raw, Struct, field
 
-from runlane.contracts.messages import (
+from runlane.contracts.events import (
     AnyEvent,
     ApprovalExpired,
     Approved,
     Audited,
-    Caller,
     Cancelled,
     Decision,
     Declined,
@@ -25,7 +24,6 @@ from runlane.contracts.messages import (
     Failed,
     Failure,
     PendingApproval,
-    ProgressEntry,
     Queued,
     Rejected,
     Retrying,
@@ -38,9 +36,9 @@ from runlane.contracts.messages import (
     Ticked,
     TickOutcome,
     Traced,
-    TraceEntry,
-    Trigger,
 )
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import ProgressEntry, TraceEntry
 
 Status: TypeAlias = Literal[
     "Scheduled", "Queued", "PendingApproval", "Running", "Retrying", "Suspended", "Success", "Failed", "Cancelled"

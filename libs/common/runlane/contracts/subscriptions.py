@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Struct, field
 
 from runlane.contracts import subjects
-from runlane.contracts.messages import STATE_TAILS, TERMINAL
+from runlane.contracts.events import STATE_TAILS, TERMINAL
 from runlane.contracts.webhooks import SecretVersion
 
 #: The events that can be subscribed to, by the last part of their type, with the tail of their subjects.

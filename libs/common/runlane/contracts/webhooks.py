@@ -1,4 +1,4 @@
-"""What an organisation settled of a webhook, and the deliveries that came in. Events are `messages.Delivered`.
+"""What an organisation settled of a webhook, and the deliveries that came in. Events are `events.Delivered`.
 
 The directory holds `Webhook`, the record store `WebhookDelivery`; the gateway reads and writes both.
 """
@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
 
-from runlane.contracts.messages import Delivered, DeliveryOutcome
+from runlane.contracts.events import Delivered, DeliveryOutcome
 
 #: How a sender proves who it is; docs/guide/webhooks.md has a section on each.
 Scheme: TypeAlias = Literal["secret", "standard", "github", "slack", "shopify", "msgraph"]

@@ -11,17 +11,16 @@ from runlane.clock import ManualClock
 from runlane.context import Context, Identity, Journal, Received
 from runlane.contracts import subjects
 from runlane.contracts.approvals import ApprovalAsk
-from runlane.contracts.messages import (
-    ApprovalDecision,
+from runlane.contracts.events import ApprovalDecision
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import (
     CallEntry,
-    Caller,
     CheckpointEntry,
     LogEntry,
     ProgressEntry,
     SecretEntry,
     StepEntry,
     TraceEntry,
-    Trigger,
     VariableEntry,
 )
 from runlane.errors import ConfigurationError

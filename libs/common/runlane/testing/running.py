@@ -13,8 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from runlane.contracts.directory import Manifest
-from runlane.contracts.messages import (
-    CallEntry,
+from runlane.contracts.events import (
     Failed,
     FailedData,
     Failure,
@@ -29,10 +28,10 @@ from runlane.contracts.messages import (
     SucceededData,
     Suspended,
     SuspendedData,
-    TraceEntry,
-    Trigger,
 )
 from runlane.contracts.records import Record, fold
+from runlane.contracts.requests import Trigger
+from runlane.contracts.trace import CallEntry, TraceEntry
 from runlane.errors import InternalServerError, TimeoutError, WorkflowException
 from runlane.parameters import Validators
 from runlane.ports import Suspend

@@ -8,7 +8,8 @@ import msgspec
 from sqlalchemy import Connection, delete, select, tuple_
 
 from runlane.contracts.audit import AuditEntry, AuditPage, AuditQuery, audit_entry_of
-from runlane.contracts.messages import Audited, Caller
+from runlane.contracts.events import Audited
+from runlane.contracts.requests import Caller
 
 from .cursors import read_cursor, write_cursor
 from .moments import micros_of, moment_of

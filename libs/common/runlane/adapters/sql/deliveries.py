@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, select, tuple_
 
-from runlane.contracts.messages import Delivered
+from runlane.contracts.events import Delivered
 from runlane.contracts.webhooks import DeliveryPage, DeliveryQuery, WebhookDelivery, delivery_of
 
 from .cursors import read_cursor, write_cursor

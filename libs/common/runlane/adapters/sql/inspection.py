@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, delete, insert, select, tuple_, union
 
-from runlane.contracts.messages import Audited, Delivered, Ticked
+from runlane.contracts.events import Audited, Delivered, Ticked
 from runlane.contracts.records import Record, tick_of
 from runlane.inspection import Listed, Place, SideRow, What
 

@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from runlane.contracts.messages import Caller, Failure, TraceEntry, Trigger
+from runlane.contracts.events import Failure
 from runlane.contracts.records import Record, Summary, Tick, Traceline, Transition
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import TraceEntry
 
 from .moments import from_micros, micros_of, moment_of, to_micros
 

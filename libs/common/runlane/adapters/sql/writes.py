@@ -5,7 +5,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, select
 
-from runlane.contracts.messages import Audited, Delivered, Ticked, decode_event
+from runlane.contracts.events import Audited, Delivered, Ticked, decode_event
 from runlane.contracts.records import Record, fold, tick_of
 from runlane.ports import Stored
 

@@ -1,4 +1,4 @@
-"""What travels on REQUESTS and EVENTS: one request struct, and the events of an execution as CloudEvents 1.0 JSON.
+"""What travels on EVENTS: what has happened, as CloudEvents 1.0 JSON.
 
 A request asks (imperative), an event tells (past tense). Everything in an event is sanitized at its source; what resume
 needs in its true form travels beside it, sealed, and only where the sanitized form differs.
@@ -11,23 +11,8 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from runlane.contracts.approvals import ApprovalTerms
-
-TriggerKind: TypeAlias = Literal["http", "schedule", "form", "webhook", "retry"]
-
-
-class Trigger(Struct, frozen=True, omit_defaults=True):
-    """What caused an execution. `reference`: the tick, form, delivery or retried execution."""
-
-    kind: TriggerKind = "http"
-    reference: str | None = None
-
-
-class Caller(Struct, frozen=True, omit_defaults=True):
-    """On whose behalf an execution runs (`context.executed_by…`)."""
-
-    id: str
-    email: str | None = None
-    name: str | None = None
+from runlane.contracts.requests import Caller, Trigger
+from runlane.contracts.trace import SignalEntry, TraceEntry
 
 
 class Failure(Struct, frozen=True, omit_defaults=True):
@@ -42,157 +27,6 @@ class Failure(Struct, frozen=True, omit_defaults=True):
     details: dict[str, Any] = field(default_factory=dict)
     internal: dict[str, str] | None = None
     kind: str | None = None
-
-
-#: The newest form of a request that this code can read.
-REQUEST_VERSION = 1
-
-
-class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Run a workflow. The work-queue message.
-
-    `sealed_parameters` is a JSON object sealed under `parameters_context()`; None means no parameters.
-    `last_state` is the sequence of the last state its sender knows; 0 before the first attempt.
-    `first_started_at` is set once it has run: `max_duration_seconds` counts from it, without the `waited_seconds` that
-    it was suspended and the time since `suspended_at`. `wake` asks an executor only to look whether there is something
-    to do, and to do that.
-    `sensitive` names parameters whose values no record may show, whatever they are called.
-    `crashes` counts the child processes that died under it so far; `redriven` says why it was put on the queue again.
-    """
-
-    execution_id: str
-    org: str
-    workflow: str
-    caller: Caller
-    accepted_at: datetime
-    trigger: Trigger = Trigger()
-    sealed_parameters: bytes | None = None
-    attempt: int = 1
-    last_state: int = 0
-    first_started_at: datetime | None = None
-    reply_to: str | None = None
-    traceparent: str | None = None
-    sensitive: list[str] = field(default_factory=list)
-    waited_seconds: float = 0.0
-    suspended_at: datetime | None = None
-    wake: bool = False
-    crashes: int = 0
-    redriven: str | None = None
-    version: int = REQUEST_VERSION
-
-
-def parameters_context(org: str, execution_id: str) -> str:
-    """What an execution's parameters are sealed for."""
-    return f"{org}|{execution_id}|parameters"
-
-
-def trace_context(org: str, execution_id: str) -> str:
-    """What the true values in an execution's trace are sealed for."""
-    return f"{org}|{execution_id}|trace"
-
-
-# --- trace entries: what an execution tells of itself while it runs ---------------------------------------------------
-
-
-class LogEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="log"):
-    """`context.log`. `data` is any JSON value; writers give it as `Raw`. (msgspec cannot read a `Raw | None`.)"""
-
-    at: datetime
-    level: str
-    message: str
-    data: Any = None
-
-
-class CheckpointEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="checkpoint"):
-    """`context.save_checkpoint`. `sealed`: the true data, where `data` was sanitized."""
-
-    at: datetime
-    name: str
-    data: Raw
-    sealed: bytes | None = None
-
-
-class VariableEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="variable"):
-    """`context.set_variable`."""
-
-    at: datetime
-    name: str
-    value: Raw
-    sealed: bytes | None = None
-
-
-class CallEntry(Struct, frozen=True, tag_field="kind", tag="call"):
-    """One call to a vendor's API."""
-
-    at: datetime
-    integration: str
-    method: str
-    endpoint: str
-    status_code: int | None
-    duration_ms: int
-    success: bool
-    error: str | None = None
-
-
-class StepEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="step"):
-    """A finished durable step. `key` is its name with a count where a name is used again (`migrate#2`)."""
-
-    at: datetime
-    key: str
-    result: Raw
-    duration_ms: int = 0
-    sealed: bytes | None = None
-
-
-class SignalEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="signal"):
-    """An event from outside: `POST /executions/{id}/events/{name}`. `id` is the sender's, or made for it."""
-
-    at: datetime
-    name: str
-    id: str
-    data: Raw
-    by: Caller
-    sealed: bytes | None = None
-
-
-class ProgressEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="progress"):
-    """`context.progress`."""
-
-    at: datetime
-    percent: float
-    message: str | None = None
-
-
-class DroppedEntry(Struct, frozen=True, tag_field="kind", tag="dropped"):
-    """Entries beyond the cap were counted instead of kept; `what` is the entry kind."""
-
-    at: datetime
-    what: str
-    count: int
-
-
-class SecretEntry(Struct, frozen=True, omit_defaults=True, tag_field="kind", tag="secret"):
-    """A secret was read. `sealed`: its value, so that a later run masks what this one has seen of it."""
-
-    at: datetime
-    name: str
-    sealed: bytes | None = None
-
-
-TraceEntry: TypeAlias = (
-    LogEntry
-    | CheckpointEntry
-    | VariableEntry
-    | CallEntry
-    | StepEntry
-    | SignalEntry
-    | ProgressEntry
-    | DroppedEntry
-    | SecretEntry
-)
-
-
-# --- events -----------------------------------------------------------------------------------------------------------
 
 
 class Event(Struct, frozen=True, kw_only=True, tag_field="type"):
@@ -506,11 +340,14 @@ class Delivered(Event, frozen=True, kw_only=True, tag="dev.runlane.webhook.deliv
 
 
 WaitingEvent: TypeAlias = PendingApproval | Approved | Declined
-TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled | Rejected | ApprovalExpired
-StateEvent: TypeAlias = Started | Retrying | Suspended | WaitingEvent | TerminalEvent
-ExecutionEvent: TypeAlias = Queued | StateEvent | Traced | Signalled
-AnyEvent: TypeAlias = ExecutionEvent | Ticked | Audited | Delivered
 
+TerminalEvent: TypeAlias = Succeeded | Failed | Cancelled | Rejected | ApprovalExpired
+
+StateEvent: TypeAlias = Started | Retrying | Suspended | WaitingEvent | TerminalEvent
+
+ExecutionEvent: TypeAlias = Queued | StateEvent | Traced | Signalled
+
+AnyEvent: TypeAlias = ExecutionEvent | Ticked | Audited | Delivered
 
 #: The last token of a state event's subject.
 STATE_TAILS: dict[type[Event], str] = {
@@ -529,19 +366,7 @@ STATE_TAILS: dict[type[Event], str] = {
 
 TERMINAL: tuple[type[Event], ...] = (Succeeded, Failed, Cancelled, Rejected, ApprovalExpired)
 
-_encoder = msgspec.json.Encoder()
-_request_decoder = msgspec.json.Decoder(Request)
 _event_decoder: msgspec.json.Decoder[AnyEvent] = msgspec.json.Decoder(AnyEvent)
-
-
-def encode(message: Struct) -> bytes:
-    """Any message of this module as JSON."""
-    return _encoder.encode(message)
-
-
-def decode_request(payload: bytes) -> Request:
-    """Raises `msgspec.DecodeError` (a `msgspec.ValidationError` where it is JSON of another shape)."""
-    return _request_decoder.decode(payload)
 
 
 def decode_event(payload: bytes) -> AnyEvent:
