@@ -11,6 +11,7 @@ import pytest
 from tests.support.engine import Engine, alive
 from tests.support.eventually import eventually
 from tests.support.executions import finished, notes, submit
+from tests.support.stopping import stop
 
 RESULT = {"values": [1, 2, 3, 4, 5], "secret_kept": True, "reached": 3, "checkpoint_kept": True}
 
@@ -88,7 +89,7 @@ async def test_without_nats_new_work_is_refused_at_once_and_records_are_still_re
 
         await eventually(recorded)
         [pid] = own_engine.pids("nats-server")
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         try:
             for refused in (
                 client.post("/workflows/echo", json={"value": 2}),

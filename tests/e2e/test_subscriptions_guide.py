@@ -49,7 +49,8 @@ def test_the_receiver_of_the_guide_takes_what_is_sent(engine: Engine) -> None:
     )
     url = f"http://127.0.0.1:{port}/runlane"
     adding, listing = [line.removeprefix("runlane ") for line in first.text.splitlines()]
-    add = [*adding.replace("https://desk.example.com/runlane", url).partition(" --event")[0].split(), "--json"]
+    add = adding.replace("https://desk.example.com/runlane", url).partition(" --event")[0].split()
+    add += ["--workflow", "echo", "--json"]  # another one has a schedule, and may run meanwhile
     made = json.loads(runlane(engine, *add))
 
     environment = {**os.environ, "WEBHOOK_SECRET": made["secret"], "PORT": str(port)}

@@ -9,6 +9,8 @@ import sysconfig
 import time
 from pathlib import Path
 
+from tests.support.stopping import stop
+
 
 def nats_server_binary() -> str:
     """The nats-server to test with; fails with instructions when there is none."""
@@ -65,7 +67,7 @@ class NatsServer:
     def pause(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process.pid)
 
     def resume(self) -> None:
         """SIGCONT."""

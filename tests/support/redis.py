@@ -11,6 +11,8 @@ from pathlib import Path
 
 import redis
 
+from tests.support.stopping import stop
+
 INSTRUCTIONS = (
     "no Redis server: run scripts/install_redis.sh, install one (Debian: apt-get install redis-server), "
     "or point RUNLANE_REDIS_SERVER at one"
@@ -75,7 +77,7 @@ class RedisServer:
     def pause(self) -> None:
         """SIGSTOP: it keeps its connections and answers nothing."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        stop(self._process.pid)
 
     def resume(self) -> None:
         """SIGCONT."""
