@@ -278,6 +278,15 @@ async def test_a_queued_execution_is_cancelled_and_never_runs(
     assert (await client.post(f"/executions/{execution_id}/cancel")).status_code == 200
 
 
+async def test_of_a_long_reason_a_beginning_is_kept(client: httpx.AsyncClient) -> None:
+    execution_id = await submit(client)
+    answer = await client.post(f"/executions/{execution_id}/cancel", json={"reason": "because " * 50_000})
+    assert answer.status_code == 200
+    message = (await finished(client, execution_id))["message"]
+    assert message.startswith("because because")
+    assert len(message) == 1000
+
+
 async def test_cancelling_tells_the_executor_and_the_waiting_caller(
     client: httpx.AsyncClient, executor: Executor, bus: NatsBus
 ) -> None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -48,6 +50,12 @@ NOW = datetime(2025, 10, 10, 14, 30, tzinfo=UTC)
 def test_prefer_is_read_as_rfc_7240_says(header: str, wait: float | None, applied: bytes | None) -> None:
     preference = read_preference({b"prefer": header.encode("latin-1")}, 30.0)
     assert (preference.wait, preference.applied) == (wait, applied)
+
+
+def test_a_preference_of_many_spaces_holds_up_nobody() -> None:
+    header = b"wait=" + b" " * 60_000 + b'"""'
+    code = f"from runlane_gateway.preferences import read_preference; read_preference({{b'prefer': {header!r}}}, 1)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_a_delay_is_counted_from_now() -> None:

@@ -16,7 +16,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from runlane.errors import SerializationError
-from runlane.redaction import MASK, Redactor, is_secret_name
+from runlane.redaction import MASK, Redactor, is_secret_name, names
 from runlane.redaction.redactor import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_TEXT
 
 
@@ -353,3 +353,11 @@ def test_the_same_value_twice_is_no_circle() -> None:
     twice = {"a": 1}
     assert redacted([twice, twice, [twice]]) == [twice, twice, [twice]]
     assert shown([object(), twice, object(), twice])[1::2] == [twice, twice]
+
+
+def test_a_long_name_is_judged_and_not_remembered() -> None:
+    before = names._is_secret.cache_info().currsize, names._is_of_secret.cache_info().currsize
+    long = "x" * 100_000 + "_client_secret"
+    assert names.is_secret_name(long)
+    assert names.is_name_of_secret(long)
+    assert (names._is_secret.cache_info().currsize, names._is_of_secret.cache_info().currsize) == before

@@ -10,6 +10,7 @@ from runlane.errors import Conflict, StateConflict
 from runlane.ports import Bus, Message, Stored
 
 from .accept import PUBLISH_SECONDS
+from .reasons import shown_reason
 from .waiting import Waiters, is_terminal, status_of
 
 #: Every lost round means that the execution moved on; one that moves so often without ending does not exist.
@@ -53,7 +54,7 @@ class Canceller:
             organization=org,
             workflow=record.workflow,
             attempt=record.attempt,
-            data=CancelledData(by=by, reason=reason),
+            data=CancelledData(by=by, reason=shown_reason(reason)),
         )
 
 

@@ -38,13 +38,14 @@ from runlane.directory import Directory
 from runlane.errors import Conflict, Forbidden, StateConflict
 from runlane.lanes import Lanes
 from runlane.ports import Bus, Message, Stored
-from runlane.redaction import Redactor, masked_names
+from runlane.redaction import masked_names
 from runlane.requesting import request_message
 from runlane.sealing import Sealer
 
 from .accept import PUBLISH_SECONDS
 from .permissions import APPROVE_EXECUTIONS, EVERYTHING
 from .principals import Principal
+from .reasons import shown_reason
 from .submissions import canonical, digest_context
 from .waiting import Waiters, status_of
 
@@ -106,7 +107,11 @@ class Decider:
             if any(_same_person(decision, principal) for decision in data.decisions):
                 return "PendingApproval"
         given = Decision(
-            approved=verdict.approved, by=principal.caller, at=now, digest=data.digest, reason=_shown(verdict.reason)
+            approved=verdict.approved,
+            by=principal.caller,
+            at=now,
+            digest=data.digest,
+            reason=shown_reason(verdict.reason),
         )
         decisions = [*data.decisions, given]
         if verdict.approved and len(decisions) < data.terms.count:
@@ -280,10 +285,3 @@ def _same_email(one: str | None, other: str | None) -> bool:
 def _check_digest(verdict: Verdict, digest: str) -> None:
     if verdict.digest is not None and verdict.digest != digest:
         raise Conflict("What is to be approved is not what you were shown.", details={"digest": digest})
-
-
-def _shown(reason: str | None) -> str | None:
-    if reason is None or not reason.strip():
-        return None
-    shown: str = msgspec.json.decode(Redactor().sanitized(reason).json)
-    return shown

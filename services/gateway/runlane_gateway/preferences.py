@@ -15,7 +15,6 @@ from runlane.errors import ValidationError
 
 _LONGEST_DELAY = timedelta(days=366)
 _LONGEST_KEY = 255
-_PREFERENCE = re.compile(r'\s*([A-Za-z0-9-]+)\s*(?:=\s*"?([^";]*?)"?\s*)?(?:;.*)?')
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(?:Z|[+-]\d\d:?\d\d)", re.IGNORECASE)
 
 
@@ -36,9 +35,8 @@ def read_preference(headers: Mapping[bytes, bytes], longest: float) -> Preferenc
         return NO_PREFERENCE
     given: dict[str, str] = {}
     for part in header.decode("latin-1").split(","):
-        found = _PREFERENCE.fullmatch(part)
-        if found is not None:
-            given.setdefault(found[1].lower(), found[2] or "")
+        name, _, value = part.partition(";")[0].partition("=")
+        given.setdefault(name.strip().lower(), value.strip().strip('"'))
     wait = given.get("wait", "")
     if wait.isascii() and wait.isdigit() and len(wait) < 10:
         applied = f"wait={min(int(wait), int(longest))}".encode()

@@ -19,9 +19,25 @@ _SEPARATORS = re.compile(r"[^a-z]+")
 _IDENTIFYING_KEYS = frozenset({"config", "primary", "foreign", "sort", "partition", "row", "idempotency", "cache"})
 
 
-@lru_cache(maxsize=4096)
+#: Longer names are nobody's, and are not remembered: whoever sends them would fill the memory with them.
+_LONGEST_REMEMBERED = 200
+
+
 def is_secret_name(name: str) -> bool:
     """Whether the value under `name` is masked: it mentions a secret, is or ends in `key` or `auth`, and so on."""
+    return _is_secret(name) if len(name) <= _LONGEST_REMEMBERED else _is_secret.__wrapped__(name)
+
+
+def is_name_of_secret(name: str) -> bool:
+    """Whether the value itself is a secret that must not show elsewhere either.
+
+    Narrower than `is_secret_name`: masking the value of `token_type` or `key` wherever it appears would spoil records.
+    """
+    return _is_of_secret(name) if len(name) <= _LONGEST_REMEMBERED else _is_of_secret.__wrapped__(name)
+
+
+@lru_cache(maxsize=4096)
+def _is_secret(name: str) -> bool:
     if _MENTIONS_SECRET.search(_SEPARATORS.sub("", name.lower())):
         return True
     words = [word.lower() for word in _WORDS.findall(name)]
@@ -31,9 +47,5 @@ def is_secret_name(name: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def is_name_of_secret(name: str) -> bool:
-    """Whether the value itself is a secret that must not show elsewhere either.
-
-    Narrower than `is_secret_name`: masking the value of `token_type` or `key` wherever it appears would spoil records.
-    """
+def _is_of_secret(name: str) -> bool:
     return _ENDS_IN_SECRET.search(_SEPARATORS.sub("", name.lower())) is not None
