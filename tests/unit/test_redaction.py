@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 
 from runlane.errors import SerializationError
 from runlane.redaction import MASK, Redactor, is_secret_name, names
+from runlane.redaction.needles import Needles
 from runlane.redaction.redactor import MAX_BYTES, MAX_DEPTH, MAX_ITEMS, MAX_TEXT
 
 
@@ -361,3 +362,29 @@ def test_a_long_name_is_judged_and_not_remembered() -> None:
     assert names.is_secret_name(long)
     assert names.is_name_of_secret(long)
     assert (names._is_secret.cache_info().currsize, names._is_of_secret.cache_info().currsize) == before
+
+
+class CountingNeedles(Needles):
+    looked_at = 0
+
+    def mask(self, text: str) -> str:
+        self.looked_at += 1
+        return super().mask(text)
+
+
+def test_of_what_is_too_long_for_a_record_the_rest_is_not_searched_but_its_secrets_are_learnt() -> None:
+    redactor = Redactor()
+    redactor._needles = needles = CountingNeedles()
+    value = {"first_password": "in-the-beginning"} | {f"member{n}": "%41 text" for n in range(30_000)}
+    shown = redactor.sanitized({**value, "users": [{"last_password": "in-the-very-end"}]})
+    assert b"exceed the limit" in shown.json
+    assert needles.looked_at < 20_000
+    assert redactor.text("in-the-beginning, in-the-very-end") == f"{MASK}, {MASK}"
+
+
+def test_what_its_masks_make_too_long_is_too_long() -> None:
+    redactor = Redactor()
+    redactor.learn("abcd")
+    shown = redactor.sanitized({"rows": {f"{n}": "abcd " * 100 for n in range(100)}})
+    assert len(shown.true_json) < MAX_BYTES
+    assert json.loads(shown.json) == {"truncated": f"{MAX_BYTES + 1} bytes of JSON exceed the limit of {MAX_BYTES}"}

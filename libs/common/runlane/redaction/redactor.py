@@ -99,9 +99,14 @@ class Redactor:
         except Exception as problem:  # too deep for the stack, or changed by another thread meanwhile
             plain = f"[not serializable: {type(value).__name__} ({type(problem).__name__})]"
         true_json = _encode(plain)
-        json = self._masked(plain, true_json, cut=True)
-        if len(json) > MAX_BYTES:
-            json = _encode({"truncated": f"{len(json)} bytes of JSON exceed the limit of {MAX_BYTES}"})
+        try:
+            json = self._masked(plain, true_json, cut=True)
+            size = len(json)
+        except _TooLong:
+            self._learn_all(plain)
+            json, size = b"", max(len(true_json), MAX_BYTES + 1)  # masks may be longer than what they hide
+        if size > MAX_BYTES:
+            json = _encode({"truncated": f"{size} bytes of JSON exceed the limit of {MAX_BYTES}"})
         return Sanitized(json, json is not true_json, true_json)
 
     def _masked(self, plain: Plain, true_json: bytes, cut: bool) -> bytes:
@@ -113,6 +118,18 @@ class Redactor:
             if self._learnt_by_name == known:
                 return true_json if shown is plain else _encode(shown)
             # A secret was learnt on the way: what was passed before that may hold it too.
+
+    def _learn_all(self, plain: Plain) -> None:
+        """Learn what stands under names of secrets, also where no pass got to."""
+        if isinstance(plain, dict):
+            for name, item in plain.items():
+                if is_secret_name(name):
+                    self.learn_found(name, item)
+                else:
+                    self._learn_all(item)
+        elif isinstance(plain, list):
+            for item in plain:
+                self._learn_all(item)
 
     def learn_found(self, name: str, found: Plain) -> None:
         """Learn the texts that stand under names of secrets. For `_Pass`."""
@@ -138,13 +155,22 @@ class Redactor:
                 self._found(name, form)
 
 
+class _TooLong(Exception):
+    """What was passed so far is more than a record takes, so the rest need not be looked at."""
+
+
 class _Pass:
-    """One walk over a plain value. Gives back the very object wherever nothing is masked or cut."""
+    """One walk over a plain value. Gives back the very object wherever nothing is masked or cut.
+
+    Where it cuts it raises `_TooLong` beyond `MAX_BYTES`: a body of many short texts that also names many secrets would
+    take seconds, and nothing of it would be kept.
+    """
 
     def __init__(self, redactor: Redactor, needles: Needles | None, cut: bool) -> None:
         self._redactor = redactor
         self._needles = needles
         self._cut = cut
+        self._room = MAX_BYTES
 
     def value(self, plain: Any, depth: int) -> Any:
         kind = type(plain)
@@ -160,8 +186,13 @@ class _Pass:
 
     def _text(self, text: str) -> str:
         shown = text if self._needles is None else self._needles.mask(text)
-        if self._cut and len(shown) > MAX_TEXT:
-            return _shortened(shown)
+        if not self._cut:
+            return shown
+        if len(shown) > MAX_TEXT:
+            shown = _shortened(shown)
+        self._room -= len(shown)
+        if self._room < 0:
+            raise _TooLong
         return shown
 
     def _dict(self, plain: dict[str, Any], depth: int) -> dict[str, Any]:
