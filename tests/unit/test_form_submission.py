@@ -162,6 +162,8 @@ def test_what_depends_on_a_hidden_field_is_hidden_too() -> None:
         ("in", ["a"], ["x", "a"], True),
         ("in", [1], True, False),
         ("in", [], "a", False),
+        ("in", [1.0], [["x"], 1], True),
+        ("in", [["a"]], [["a"]], True),
         ("notIn", ["a"], None, True),
         ("notIn", ["a"], ["a"], False),
         ("filled", None, False, True),
@@ -173,6 +175,21 @@ def test_what_depends_on_a_hidden_field_is_hidden_too() -> None:
 )
 def test_rules_compare_as_json_does(operator: Any, wanted: Any, value: Any, expected: bool) -> None:
     assert holds(Rule("f", operator, wanted), value) is expected
+
+
+class Counted(str):
+    compared = 0
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        Counted.compared += 1
+        return str.__eq__(self, other)
+
+
+def test_thousands_of_values_are_looked_up_among_thousands() -> None:
+    rule = Rule("f", "in", [f"{number}" for number in range(3000)])
+    assert not holds(rule, [Counted(f"x{number}") for number in range(3000)])
+    assert Counted.compared < 3000
 
 
 def test_fields_that_depend_on_each_other_are_no_form() -> None:

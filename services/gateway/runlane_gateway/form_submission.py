@@ -132,10 +132,25 @@ def same(one: Any, other: Any) -> bool:
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
+class Offered:
+    """Values to choose among, equal as JSON. Texts and numbers are looked up, not gone through: both sides may have
+    thousands."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        known = list(values)
+        self._plain = {(isinstance(it, bool), it) for it in known if not isinstance(it, list | dict)}
+        self._nested = [it for it in known if isinstance(it, list | dict)]
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, list | dict):
+            return value in self._nested
+        return (isinstance(value, bool), value) in self._plain
+
+
 def _among(value: Any, offered: Iterable[Any]) -> bool:
     """Of several values, whether any is."""
-    given = value if isinstance(value, list) else [value]
-    return any(same(one, other) for one in given for other in offered)
+    known = Offered(offered)
+    return any(one in known for one in (value if isinstance(value, list) else [value]))
 
 
 def needs(field: FormField) -> set[str]:

@@ -25,7 +25,7 @@ from .form_catalogue import Catalogue, Listed, unknown_form
 from .form_checks import problems_of
 from .form_choices import Providers, Question
 from .form_schemas import TEXTS
-from .form_submission import Questionnaire, Questionnaires, same
+from .form_submission import Offered, Questionnaire, Questionnaires
 from .form_views import ChoicesView, FormBody, FormsView, FormView, NewFormBody, read_form, summary_of, view_of
 from .parts import Parts, changes_by, headers_of, organisation, principal_of
 from .permissions import MANAGE_FORMS
@@ -194,10 +194,10 @@ class FormDoors:
             if field.choices_from is None or field.name not in values:
                 continue
             value = values[field.name]
-            offered = [choice.value for choice in await self._offered(org, principal, questionnaire, field, values)]
-            for one in value if isinstance(value, list) else [value]:
-                if not any(same(one, other) for other in offered):
-                    raise ValidationError(f"{field.name}: the value is none of the choices", field.name)
+            choices = await self._offered(org, principal, questionnaire, field, values)
+            offered = Offered(choice.value for choice in choices)
+            if not all(one in offered for one in (value if isinstance(value, list) else [value])):
+                raise ValidationError(f"{field.name}: the value is none of the choices", field.name)
 
     async def _offered(
         self, org: str, principal: Principal, questionnaire: Questionnaire, field: FormField, given: dict[str, Any]
