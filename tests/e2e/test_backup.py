@@ -346,7 +346,7 @@ async def test_what_a_subscription_was_sent_before_a_backup_is_not_sent_after_it
     engine = Engine(tmp_path / "data", WORKFLOWS)
     await asyncio.to_thread(engine.start)
     async with engine.client(admin=True) as client:
-        made = await client.post("/subscriptions/demo", json={"url": f"{receiver.url}/hook"})
+        made = await client.post("/subscriptions/demo", json={"url": f"{receiver.url}/hook", "workflows": ["echo"]})
         assert made.status_code == 201, made.text
         before = await submit(client, "echo", {})
         await eventually(lambda: receiver.seen)

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.engine import Engine
@@ -28,10 +30,11 @@ async def test_records_are_kept_and_found_in_postgresql(engine: Engine) -> None:
         ids = [await submit(client, "echo", {"value": number}) for number in range(30)]
         for execution_id in ids:
             assert (await finished(client, execution_id))["status"] == "Success"
+        await eventually(lambda: listed(client))  # a gateway is ready before it has reached the database
         found: list[str] = []
         after: str | None = None
         while True:
-            page = (await client.get("/executions", params={"limit": 7} | ({"after": after} if after else {}))).json()
+            page = await listed(client, {"after": after} if after else {})
             found += [item["executionId"] for item in page["executions"]]
             after = page["next"]
             if after is None:
@@ -53,10 +56,16 @@ async def test_work_goes_on_while_postgresql_is_away_and_is_recorded_later(
         postgresql_server.start()
 
         async def recorded() -> bool:
-            answer = await client.get("/executions", params={"limit": 20})
-            assert answer.status_code == 200, answer.text
-            listed = {item["executionId"] for item in answer.json()["executions"]}
-            assert listed == {before, *ids}, f"{len(listed)} are listed"
+            found = {item["executionId"] for item in (await listed(client, {"limit": 20}))["executions"]}
+            assert found == {before, *ids}, f"{len(found)} are listed"
             return True
 
         await eventually(recorded, within=60)
+
+
+async def listed(client: httpx.AsyncClient, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """A page of executions, of seven if `params` does not say otherwise."""
+    answer = await client.get("/executions", params={"limit": 7} | (params or {}))
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.json()
+    return page

@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from tests.support.documents import ROOT, blocks
 from tests.support.engine import Engine
 from tests.support.eventually import eventually
+from tests.support.ports import quiet_port
 from tests.support.raw_vendor import Vendor
 
 GUIDE = ROOT / "docs" / "guide" / "subscriptions.md"
@@ -43,7 +43,7 @@ def runlane(engine: Engine, *words: str, code: int = 0) -> str:
 
 def test_the_receiver_of_the_guide_takes_what_is_sent(engine: Engine) -> None:
     port, (receiver,), (first, rotating) = (
-        free_port(),
+        quiet_port(),
         blocks("python", documents=[GUIDE]),
         blocks("sh", documents=[GUIDE]),
     )
@@ -78,7 +78,7 @@ def test_every_other_command_says_what_it_did(engine: Engine) -> None:
     def told(*words: str, code: int = 0) -> Any:
         return json.loads(runlane(engine, "subscriptions", *words, "--json", code=code))
 
-    made = told("add", f"http://127.0.0.1:{free_port()}/", "--event", "failed", "--workflow", "echo")
+    made = told("add", f"http://127.0.0.1:{quiet_port()}/", "--event", "failed", "--workflow", "echo")
     assert (made["events"], made["workflows"]) == (["failed"], ["echo"])
     changed = told("set", made["id"], "--workflow", "", "--description", "all of them", "--disable")
     assert (changed["workflows"], changed["events"], changed["status"]) == ([], ["failed"], "disabled")
@@ -116,12 +116,6 @@ async def test_nothing_is_missing_when_the_scheduler_is_killed_while_it_delivers
 
 def subject(body: bytes) -> str:
     return str(json.loads(body)["subject"])
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wait_for(port: int) -> None:

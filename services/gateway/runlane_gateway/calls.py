@@ -21,16 +21,15 @@ from runlane.errors import (
     UnprocessableRequest,
     ValidationError,
 )
-from runlane.ids import is_token
 from runlane.parameters import Validators
 
 from .accept import Acceptor
 from .answers import Answer, Header, answer, failure_answer
+from .known_workflow import known_workflow
 from .preferences import NO_PREFERENCE, Preference
 from .principals import Principal
 from .reading import Records
 from .submissions import Submission
-from .unknown_workflow import unknown_workflow
 from .views import AcceptedView, ResultView, poll_url
 from .waiting import Waiters
 
@@ -73,9 +72,7 @@ class Calls:
         Raises `NotFound`, with the same words where it is disabled for the organisation as where it does not exist;
         `Forbidden`; `ValidationError` where it needs an organisation and there is none.
         """
-        manifest = self._directory.workflow(name) if is_token(name) else None
-        if manifest is None or not self._directory.enabled(org, name):
-            raise unknown_workflow(name, self._directory)
+        manifest = known_workflow(self._directory, name, org)
         principal.within(org).require(manifest.required_permission)
         if org == PLATFORM and manifest.requires_org:
             raise ValidationError(f"Workflow {name!r} runs for an organisation: name one.", "X-Organization-Id")

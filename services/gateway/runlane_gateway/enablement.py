@@ -9,16 +9,15 @@ from starlette.requests import Request
 
 from runlane.contracts.directory import Manifest, Org
 from runlane.directory import org_key
-from runlane.ids import is_token
 from runlane.telemetry import logger
 
 from .answers import Answer, answer
 from .conditions import etag
 from .describe import Described
+from .known_workflow import known_workflow
 from .parts import Parts, body_of, changes_by, organisation_in_path, principal_of, unknown_organisation
 from .permissions import MANAGE_CONFIG, VIEW_EXECUTIONS
 from .schedules import ScheduleView, effective_schedule, schedule_view
-from .unknown_workflow import unknown_workflow
 
 _log = logger(__name__)
 
@@ -98,10 +97,7 @@ class EnablementDoors:
         return OrgWorkflowView(manifest.name, self._directory.enabled(org, manifest.name), view)
 
     def _manifest(self, workflow: str) -> Manifest:
-        manifest = self._directory.workflow(workflow) if is_token(workflow) else None
-        if manifest is None:
-            raise unknown_workflow(workflow, self._directory)
-        return manifest
+        return known_workflow(self._directory, workflow)
 
 
 def with_workflow(org: Org, workflow: str) -> Org:

@@ -15,15 +15,15 @@ from runlane.contracts.requests import Trigger
 from runlane.cron import Schedule
 from runlane.directory import Directory, schedule_key
 from runlane.errors import NotFound, ValidationError
-from runlane.ids import is_token, new_execution_id
+from runlane.ids import new_execution_id
 
 from .answers import Answer, answer
 from .calls import Call
 from .conditions import etag
 from .describe import Described
+from .known_workflow import known_workflow
 from .parts import Parts, body_of, changes_by, organisation, principal_of
 from .permissions import MANAGE_CONFIG, VIEW_EXECUTIONS
-from .unknown_workflow import unknown_workflow
 from .views import AcceptedView, utc
 
 _SHOWN_FIRES = 5
@@ -258,10 +258,7 @@ class ScheduleDoors:
         return organisation(request.scope, self._parts.directory)
 
     def _manifest(self, workflow: str) -> Manifest:
-        manifest = self._parts.directory.workflow(workflow) if is_token(workflow) else None
-        if manifest is None:
-            raise unknown_workflow(workflow, self._parts.directory)
-        return manifest
+        return known_workflow(self._parts.directory, workflow)
 
     def _view(self, schedule: EffectiveSchedule) -> ScheduleView:
         return schedule_view(schedule, self._parts.clock.now())

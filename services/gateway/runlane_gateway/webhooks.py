@@ -26,10 +26,10 @@ from .answers import Answer, answer
 from .calls import traceparent_of
 from .conditions import etag
 from .describe import Described
+from .known_workflow import known_workflow
 from .parts import Parts, audit_of, body_of, changes_by, headers_of, organisation_in_path, principal_of
 from .permissions import MANAGE_WEBHOOKS
 from .submissions import Submission
-from .unknown_workflow import unknown_workflow
 from .views import AcceptedView, poll_url
 from .webhook_settings import Webhooks, problems_of, unfit
 from .webhook_signatures import key_of, new_secret
@@ -223,10 +223,7 @@ class WebhookDoors:
         principal_of(request.scope).require(MANAGE_WEBHOOKS)
 
     def _workflow(self, org: str, name: str) -> Manifest:
-        manifest = self._directory.workflow(name) if is_token(name) else None
-        if manifest is None or not self._directory.enabled(org, name):
-            raise unknown_workflow(name, self._directory)
-        return manifest
+        return known_workflow(self._directory, name, org)
 
     def _check_known(self, org: str, workflow: str) -> None:
         """A webhook outlives its workflow: it can still be seen and deleted."""

@@ -12,9 +12,9 @@ from runlane.errors import ValidationError
 from .answers import Answer, answer
 from .auth import VIEW_INTERNALS
 from .describe import Described
+from .known_workflow import known_workflow
 from .parts import Parts, organisation, principal_of
 from .schedules import effective_schedule, next_fires
-from .unknown_workflow import unknown_workflow
 from .views import utc, utc_or_none
 
 
@@ -115,10 +115,7 @@ class WorkflowDoors:
     async def one(self, request: Request, name: str) -> Answer:
         """One workflow."""
         org = self._org(request)
-        manifest = self._parts.directory.workflow(name)
-        if manifest is None:
-            raise unknown_workflow(name, self._parts.directory)
-        return answer(self._view(manifest, org))
+        return answer(self._view(known_workflow(self._parts.directory, name), org))
 
     def _org(self, request: Request) -> Org | None:
         """The organisation, where the caller has or names one: workflows themselves belong to all."""

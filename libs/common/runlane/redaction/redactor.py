@@ -103,7 +103,7 @@ class Redactor:
             json = self._masked(plain, true_json, cut=True)
             size = len(json)
         except _TooLong:
-            self._learn_all(plain)
+            self.learn_found("", plain)
             json, size = b"", max(len(true_json), MAX_BYTES + 1)  # masks may be longer than what they hide
         if size > MAX_BYTES:
             json = _encode({"truncated": f"{size} bytes of JSON exceed the limit of {MAX_BYTES}"})
@@ -119,20 +119,8 @@ class Redactor:
                 return true_json if shown is plain else _encode(shown)
             # A secret was learnt on the way: what was passed before that may hold it too.
 
-    def _learn_all(self, plain: Plain) -> None:
-        """Learn what stands under names of secrets, also where no pass got to."""
-        if isinstance(plain, dict):
-            for name, item in plain.items():
-                if is_secret_name(name):
-                    self.learn_found(name, item)
-                else:
-                    self._learn_all(item)
-        elif isinstance(plain, list):
-            for item in plain:
-                self._learn_all(item)
-
     def learn_found(self, name: str, found: Plain) -> None:
-        """Learn the texts that stand under names of secrets. For `_Pass`."""
+        """Learn the texts that stand under names of secrets, in all of `found`, which stands under `name`."""
         if isinstance(found, dict):
             for inner, item in found.items():
                 self.learn_found(inner, item)
