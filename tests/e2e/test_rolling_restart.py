@@ -86,11 +86,13 @@ class Service:
 
 
 class Caller:
-    """Calls through both gateways in turn. A call is repeated only if it was never sent."""
+    """Calls through both gateways in turn, but for one that said that it leaves, as a balancer does. A call is repeated
+    only if it was never sent."""
 
     def __init__(self, gateways: list[Service], journal: Path) -> None:
-        self._clients = [httpx.AsyncClient(base_url=one.url, headers=HEADERS, timeout=45) for one in gateways]
-        self._turn, self._numbers = itertools.cycle(self._clients), itertools.count(1)
+        self._clients = {one: httpx.AsyncClient(base_url=one.url, headers=HEADERS, timeout=45) for one in gateways}
+        self._turn, self._numbers = itertools.cycle(gateways), itertools.count(1)
+        self.leaving: Service | None = None
         self._journal = journal
         self.answered: list[int] = []
         self.failures: list[str] = []
@@ -111,12 +113,13 @@ class Caller:
     async def call(self, method: str, path: str, body: object = None) -> httpx.Response:
         while True:
             try:
-                return await next(self._turn).request(method, path, json=body)
+                gateway = next(one for one in self._turn if one is not self.leaving)
+                return await self._clients[gateway].request(method, path, json=body)
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 await asyncio.sleep(0.01)
 
     async def aclose(self) -> None:
-        for client in self._clients:
+        for client in self._clients.values():
             await client.aclose()
 
 
@@ -168,10 +171,12 @@ async def _restart_all(services: list[Service], caller: Caller, tmp_path: Path) 
             service.process.send_signal(signal.SIGTERM)
             if service.kind == "gateway":
                 await eventually(lambda s=service: s.readiness(503), within=20)
+                caller.leaving = service
             if service.kind == "executor":
                 (tmp_path / "gate").touch()
             await service.stopped()
             await service.start()
+            caller.leaving = None
         before = len(caller.answered)
         await eventually(lambda: len(caller.answered) > before + 20, within=60)
     finally:

@@ -43,9 +43,20 @@ class _Uvicorn(uvicorn.Server):
 
     async def stop_listening(self) -> None:
         """Callers that have connected already are heard: the loop accepts them in a round before the socket goes."""
-        await asyncio.sleep(0)
+        await _one_round()
         for server in getattr(self, "servers", ()):
             server.close()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """What has come on connections that were kept is heard, too: closing one over it would reset it."""
+        await _one_round()
+        await super().shutdown(sockets)
+
+
+async def _one_round() -> None:
+    """Let the loop hear everything that has come: it may look only after the next thing that it has to do."""
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 class GatewayRoom:
