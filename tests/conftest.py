@@ -41,7 +41,7 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServer
 
 @pytest.fixture
 def settings(nats_server: NatsServer, tmp_path: Path) -> Settings:
-    return Settings(nats_url=nats_server.url, data_dir=tmp_path, queue_max_bytes=256 * 1024**2)
+    return Settings(nats_url=nats_server.url, data_dir=tmp_path, queue_max_bytes=256 * 1024**2, drain_delay=0)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from runlane.errors import NotFound
 
-from .console_files import Console, ConsoleFile, read_console
+from .console_files import Console, ConsoleFile, own_console
 
 #: Nothing inline, nothing from elsewhere, and no way for a script to turn text into markup.
 _POLICY = "; ".join(
@@ -41,7 +41,7 @@ class ConsoleDoor:
     """Both open: who has no key yet needs the page to enter one."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self._console = read_console() if console is None else console
+        self._console = own_console() if console is None else console
 
     def routes(self) -> APIRouter:
         router = APIRouter()

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from msgspec import Struct
@@ -44,6 +45,12 @@ class Console(Struct, frozen=True):
     @property
     def base(self) -> str:
         return f"/console/{self.digest}/"
+
+
+@cache
+def own_console() -> Console:
+    """The console of this package: made once in a process, however many gateways are in it."""
+    return read_console()
 
 
 def read_console(folder: Path = FOLDER) -> Console:

@@ -16,6 +16,8 @@ from runlane.telemetry import logger
 _log = logger(__name__)
 
 _PING_SECONDS = 2.0
+#: What is not there yet is mostly being made at this moment, by a recorder that started together with this gateway.
+_FIRST_PAUSE_SECONDS = 0.1
 _SLOW_SECONDS = 5.0
 
 OpenStore = Callable[[], AbstractAsyncContextManager[RecordStore]]
@@ -30,6 +32,7 @@ class LateStore:
 
     async def keep(self, open_store: OpenStore) -> None:
         """Open the store, trying for ever, then look after it from time to time; ends only by being cancelled."""
+        pause = _FIRST_PAUSE_SECONDS
         while True:
             try:
                 async with open_store() as opened:
@@ -39,7 +42,8 @@ class LateStore:
                 self._note(problem.message)
             finally:
                 self._opened = None
-            await asyncio.sleep(_PING_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(_PING_SECONDS, 2 * pause)
 
     async def _watch(self) -> None:
         while True:
