@@ -14,6 +14,7 @@ import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
+from runlane.adapters.nats.wire import Headers, publication
 from runlane.errors import BusUnavailable
 from runlane.settings import Settings
 from runlane.telemetry import logger
@@ -26,8 +27,9 @@ _log = logger(__name__)
 #: Payload and headers together; the server's own limit is 1 MiB and it hangs up on whoever exceeds it.
 MAX_MESSAGE_BYTES = 900 * 1024
 
-Headers = dict[str, str]
 Heard = Callable[[Msg], None]
+#: Subject, payload, where to answer, headers.
+Outgoing = tuple[str, bytes, str, Headers | None]
 
 
 class Connection:
@@ -38,7 +40,7 @@ class Connection:
         self._inbox = client.new_inbox()
         self._awaiting: dict[str, Heard] = {}
         self._next_token = 0
-        self._outbox: list[tuple[str, bytes, str, Headers | None]] = []
+        self._outbox: list[Outgoing] = []
         self._flushing: asyncio.Task[None] | None = None
         self._reconnected: list[Callable[[], None]] = []
 
@@ -94,10 +96,27 @@ class Connection:
         try:
             while self._outbox:
                 batch, self._outbox = self._outbox, []
-                for subject, payload, reply, headers in batch:
-                    await self._write(subject, payload, reply, headers)
+                await self._write_all(batch)
         finally:
             self._flushing = None
+
+    async def _write_all(self, batch: list[Outgoing]) -> None:
+        commands = bytearray()
+        for message in batch:
+            command = publication(*message) if self.connected else None
+            if command is None:  # nats-py knows what to do with it; what came before it goes first
+                await self._send(commands)
+                commands = bytearray()
+                await self._write(*message)
+            else:
+                commands += command
+        await self._send(commands)
+
+    async def _send(self, commands: bytearray) -> None:
+        """What nats-py's own publish ends in; it has no door for several at once."""
+        if commands:
+            await self.client._send_command(bytes(commands))
+            await self.client._flush_pending()
 
     async def _write(self, subject: str, payload: bytes, reply: str, headers: Headers | None) -> None:
         try:

@@ -8,8 +8,9 @@ import msgspec
 from msgspec import Struct
 from nats.aio.msg import Msg
 
-from runlane.adapters.nats.connection import MAX_MESSAGE_BYTES, Connection, Headers
+from runlane.adapters.nats.connection import MAX_MESSAGE_BYTES, Connection
 from runlane.adapters.nats.reader import Reader
+from runlane.adapters.nats.wire import Headers
 from runlane.errors import BusUnavailable, MessageTooLarge, StateConflict, StorageFull
 from runlane.ports import Message
 
