@@ -1,6 +1,7 @@
 """Fixtures for every test: a clean environment, and a real nats-server per session."""
 
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from runlane.adapters.nats.bus import NatsBus
 from runlane.adapters.nats.connection import open_bus
 from runlane.adapters.nats.topology import start_afresh
 from runlane.settings import Settings
+from tests.support.containers import FORCED, Servers
 from tests.support.nats import NatsServer
-from tests.support.postgresql import PostgresqlServer
-from tests.support.redis import RedisServer
+from tests.support.postgresql import Postgresql
+from tests.support.redis import Redis
 
-_OURS = ("RUNLANE_NATS_SERVER", "RUNLANE_POSTGRESQL_BIN", "RUNLANE_REDIS_SERVER")
+_OURS = ("RUNLANE_NATS_SERVER", "RUNLANE_POSTGRESQL_BIN", "RUNLANE_REDIS_SERVER", FORCED)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -56,29 +58,45 @@ async def bus(settings: Settings, nats_server: NatsServer) -> AsyncIterator[Nats
 
 
 @pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[PostgresqlServer]:
-    server = PostgresqlServer()
-    server.make()
-    yield server
-    server.remove()
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """Makes PostgreSQL and Redis, in containers or as processes."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}", file=sys.stderr)
+
+    return Servers(say)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(servers: Servers) -> Iterator[Postgresql]:
+    server = servers.postgresql()
+    try:
+        server.make()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture
-def postgresql_url(postgresql_server: PostgresqlServer) -> str:
+def postgresql_url(postgresql_server: Postgresql) -> str:
     """A new, empty database."""
     return postgresql_server.create_database()
 
 
 @pytest.fixture(scope="session")
-def redis_server() -> Iterator[RedisServer]:
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
+def redis_server(servers: Servers) -> Iterator[Redis]:
+    server = servers.redis()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture
-def redis_url(redis_server: RedisServer) -> str:
+def redis_url(redis_server: Redis) -> str:
     """An empty Redis."""
     redis_server.clear()
     return redis_server.url

@@ -14,7 +14,7 @@ from runlane.adapters.shared import Shared, open_shared
 from runlane.clock import ManualClock
 from runlane.ports import Allowance, Budget, Limiter, TokenStore
 from runlane.settings import Settings
-from tests.support.redis import RedisServer
+from tests.support.redis import Redis
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 #: One a minute, so that what passes while a test runs on Redis's own clock is little of a step.
@@ -46,7 +46,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             yield World(shared, shared, lambda seconds: clock.set(clock.now() + timedelta(seconds=seconds)))
         return
     url, server = request.getfixturevalue("redis_url"), request.getfixturevalue("redis_server")
-    assert isinstance(server, RedisServer)
+    assert isinstance(server, Redis)
     settings = Settings(data_dir=tmp_path, redis_url=url)
     async with open_shared(settings, clock, 20) as here, open_shared(settings, clock, 20) as there:
         yield World(here, there, server.let_pass)
@@ -150,7 +150,7 @@ async def test_what_is_over_takes_no_room_for_ever() -> None:
     assert (len(tokens._kept), len(limiter._full_at)) == (1, 1)
 
 
-async def test_what_is_over_leaves_redis_by_itself(world: World, redis_server: RedisServer) -> None:
+async def test_what_is_over_leaves_redis_by_itself(world: World, redis_server: Redis) -> None:
     if world.here.link is None:
         return  # memory: the test above
     await world.limiter.take("a", BUDGET)

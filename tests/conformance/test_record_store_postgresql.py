@@ -9,7 +9,7 @@ from runlane.contracts.records import ExecutionQuery
 from runlane.errors import ConfigurationError, StoreUnavailable
 from tests.support.eventually import eventually
 from tests.support.memory_bus import Story, stored
-from tests.support.postgresql import PostgresqlServer
+from tests.support.postgresql import Postgresql
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from tests.support.postgresql import PostgresqlServer
     ],
 )
 async def test_a_database_that_cannot_be_used_is_said_without_its_password(
-    postgresql_server: PostgresqlServer, url: str, reason: str
+    postgresql_server: Postgresql, url: str, reason: str
 ) -> None:
     with pytest.raises(StoreUnavailable, match=reason) as problem:
         async with open_record_store(url.format(server=f"127.0.0.1:{postgresql_server.port}"), migrate=True):
@@ -59,9 +59,7 @@ async def test_two_recorders_that_fold_the_same_events_at_once_leave_each_once(p
             assert len(record.trace) == 1
 
 
-async def test_a_store_whose_server_was_away_answers_again(
-    postgresql_server: PostgresqlServer, postgresql_url: str
-) -> None:
+async def test_a_store_whose_server_was_away_answers_again(postgresql_server: Postgresql, postgresql_url: str) -> None:
     async with open_record_store(postgresql_url, migrate=True) as store:
         await store.apply(stored([Story("before").queued()]))
         postgresql_server.kill()

@@ -11,7 +11,7 @@ import pytest
 from tests.support.engine import Engine
 from tests.support.eventually import eventually
 from tests.support.executions import finished, submit
-from tests.support.postgresql import PostgresqlServer
+from tests.support.postgresql import Postgresql
 
 WORKFLOWS = Path(__file__).parent / "workflows"
 
@@ -44,7 +44,7 @@ async def test_records_are_kept_and_found_in_postgresql(engine: Engine) -> None:
 
 
 async def test_work_goes_on_while_postgresql_is_away_and_is_recorded_later(
-    engine: Engine, postgresql_server: PostgresqlServer
+    engine: Engine, postgresql_server: Postgresql
 ) -> None:
     async with engine.client() as client:
         before = await submit(client, "echo", {})

@@ -14,23 +14,26 @@ from runlane.errors import ConfigurationError
 from runlane.ports import Budget
 from runlane.sealing import Sealer
 from runlane.settings import Settings
+from tests.support.containers import Servers
 from tests.support.eventually import eventually
-from tests.support.redis import RedisServer
+from tests.support.redis import Redis, RedisServer
 
 BUDGET = Budget(per_minute=1, burst=2)
 
 
 @pytest.fixture
-def server() -> Iterator[RedisServer]:
+def server(servers: Servers) -> Iterator[Redis]:
     """One that a test may kill."""
-    server = RedisServer()
-    server.start()
-    yield server
-    server.remove()
+    server = servers.redis()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture
-async def shared(server: RedisServer, tmp_path: Path) -> AsyncIterator[Shared]:
+async def shared(server: Redis, tmp_path: Path) -> AsyncIterator[Shared]:
     async with open_shared(Settings(data_dir=tmp_path, redis_url=server.url), SystemClock()) as opened:
         await eventually(lambda: not opened.degraded())
         yield opened
@@ -42,9 +45,7 @@ async def take(shared: Shared, times: int) -> int:
         return sum([(await shared.limiter.take("a", BUDGET)).wait == 0 for _ in range(times)])
 
 
-async def test_a_redis_that_dies_leaves_limits_to_this_process_until_it_is_back(
-    server: RedisServer, shared: Shared
-) -> None:
+async def test_a_redis_that_dies_leaves_limits_to_this_process_until_it_is_back(server: Redis, shared: Shared) -> None:
     assert await take(shared, 3) == 2
     server.kill()
     assert await take(shared, 3) == 2, "its own buckets are full"
@@ -56,7 +57,7 @@ async def test_a_redis_that_dies_leaves_limits_to_this_process_until_it_is_back(
     assert await take(shared, 3) == 2, "the new one knows nothing of the old one's"
 
 
-async def test_a_redis_that_hangs_keeps_nobody_waiting(server: RedisServer, shared: Shared) -> None:
+async def test_a_redis_that_hangs_keeps_nobody_waiting(server: Redis, shared: Shared) -> None:
     server.pause()
     assert await take(shared, 3) == 2
     await shared.tokens.put("t", b"sealed", 60)
@@ -67,7 +68,7 @@ async def test_a_redis_that_hangs_keeps_nobody_waiting(server: RedisServer, shar
     assert await shared.tokens.get("t") is None, "Redis was never told"
 
 
-async def test_while_it_is_away_the_log_says_so_once(server: RedisServer, shared: Shared) -> None:
+async def test_while_it_is_away_the_log_says_so_once(server: Redis, shared: Shared) -> None:
     before = REGISTRY.get_sample_value("runlane_redis_fallbacks_total") or 0
     with capture_logs() as told:
         server.kill()
@@ -80,7 +81,7 @@ async def test_while_it_is_away_the_log_says_so_once(server: RedisServer, shared
     assert (REGISTRY.get_sample_value("runlane_redis_fallbacks_total") or 0) >= before + 50
 
 
-async def test_a_service_starts_without_redis_and_finds_it_later(server: RedisServer, tmp_path: Path) -> None:
+async def test_a_service_starts_without_redis_and_finds_it_later(server: Redis, tmp_path: Path) -> None:
     server.kill()
     async with open_shared(Settings(data_dir=tmp_path, redis_url=server.url), SystemClock()) as shared:
         assert "redis" in shared.degraded()
@@ -89,7 +90,7 @@ async def test_a_service_starts_without_redis_and_finds_it_later(server: RedisSe
         await eventually(lambda: not shared.degraded())
 
 
-async def test_a_redis_that_takes_no_writes_counts_as_away(server: RedisServer, shared: Shared) -> None:
+async def test_a_redis_that_takes_no_writes_counts_as_away(server: Redis, shared: Shared) -> None:
     assert shared.link is not None
     await shared.link.client.config_set("maxmemory", "1")
     assert await take(shared, 3) == 2
@@ -123,7 +124,7 @@ async def test_a_url_that_is_none_ends_the_service_without_showing_it(url: str, 
     assert "hush" not in str(refused.value)
 
 
-async def test_redis_never_sees_a_token_in_plain(server: RedisServer, shared: Shared) -> None:
+async def test_redis_never_sees_a_token_in_plain(server: Redis, shared: Shared) -> None:
     await shared.tokens.put("token|acme|graph", Sealer(bytes(32)).seal(b"eyJ-plain-token", "token|acme|graph"), 60)
     held = server.contents()
     assert b"runlane:token:token|acme|graph" in held

@@ -1,5 +1,6 @@
 """A real PostgreSQL of the tests' own: free port, own data, a database for each test, kill and restart at will."""
 
+import abc
 import importlib.util
 import os
 import shutil
@@ -14,7 +15,7 @@ from tests.support.ports import quiet_port
 
 INSTRUCTIONS = (
     "no PostgreSQL server: run `make install`, install one (Debian: apt-get install postgresql), "
-    "or point RUNLANE_POSTGRESQL_BIN at the directory of its programs"
+    "point RUNLANE_POSTGRESQL_BIN at the directory of its programs, or start Docker, which serves most tests"
 )
 
 
@@ -39,24 +40,73 @@ def _temporary(*, for_nobody: bool) -> Path:
     return usual
 
 
-class PostgresqlServer:
-    """One server in a directory of its own for temporary files.
+class Postgresql(abc.ABC):
+    """What tests do with a PostgreSQL, whoever runs it. Its port stays the same from start to start."""
+
+    def __init__(self) -> None:
+        self.port = quiet_port()
+
+    def url(self, database: str) -> str:
+        return f"postgresql://runlane@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self) -> str:
+        """The URL of a new, empty database."""
+        name = f"t{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name}")
+        return self.url(name)
+
+    def execute(self, statement: str, database: str = "postgres") -> None:
+        """One statement as its administrator, outside of a transaction."""
+        import psycopg
+
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute(statement)  # type: ignore[call-overload]  # tests make statements of names they made
+
+    def answers(self) -> bool:
+        """Whether it takes connections."""
+        import psycopg
+
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    @abc.abstractmethod
+    def make(self) -> None:
+        """Make its data and start it."""
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start it again and wait until it takes connections."""
+
+    @abc.abstractmethod
+    def stop(self) -> None:
+        """End it at once, letting nobody finish."""
+
+    @abc.abstractmethod
+    def kill(self) -> None:
+        """End it as a crash does: its processes are killed, nothing is flushed."""
+
+    @abc.abstractmethod
+    def remove(self) -> None:
+        """End it and remove all it had."""
+
+
+class PostgresqlServer(Postgresql):
+    """One server process in a directory of its own for temporary files.
 
     It refuses to run as root; then it runs as `nobody`, from a copy of its programs where nobody may not reach them.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self._programs = postgresql_programs()
         self._root = os.geteuid() == 0
-        self.port = quiet_port()
         self._home = Path(tempfile.mkdtemp(prefix="runlane-postgresql-", dir=_temporary(for_nobody=self._root)))
         self._process: subprocess.Popen[bytes] | None = None
 
-    def url(self, database: str) -> str:
-        return f"postgresql://runlane@127.0.0.1:{self.port}/{database}"
-
     def make(self) -> None:
-        """Make its data and start it."""
         if self._programs is None:
             raise RuntimeError(INSTRUCTIONS)
         self._home.chmod(0o755)
@@ -73,7 +123,6 @@ class PostgresqlServer:
         self.start()
 
     def start(self) -> None:
-        """Start it and wait until it takes connections."""
         assert self._programs is not None
         command = [str(self._programs / "postgres"), "-D", str(self._home / "data"), "-p", str(self.port)]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "max_connections=200"]
@@ -81,34 +130,18 @@ class PostgresqlServer:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, **self._user())
         deadline = time.monotonic() + 30
         while time.monotonic() < deadline and self._process.poll() is None:
-            if self._answers():
+            if self.answers():
                 return
             time.sleep(0.02)
         raise RuntimeError(f"PostgreSQL did not start: {(self._home / 'log').read_text()[-2000:]}")
 
-    def create_database(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"t{uuid.uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name}")
-        return self.url(name)
-
-    def execute(self, statement: str, database: str = "postgres") -> None:
-        """One statement as its administrator, outside of a transaction."""
-        import psycopg
-
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            connection.execute(statement)  # type: ignore[call-overload]  # tests make statements of names they made
-
     def stop(self) -> None:
-        """End it at once, letting nobody finish."""
         self._end(signal.SIGINT)
 
     def kill(self) -> None:
-        """End it as a crash does: its processes are killed, nothing is flushed."""
         self._end(signal.SIGQUIT)
 
     def remove(self) -> None:
-        """End it and remove all it had."""
         if self._process is not None:
             self.stop()
         shutil.rmtree(self._home, ignore_errors=True)
@@ -118,15 +151,6 @@ class PostgresqlServer:
         self._process.send_signal(number)
         self._process.wait(30)
         self._process = None
-
-    def _answers(self) -> bool:
-        import psycopg
-
-        try:
-            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
 
     def _nobody_can_run(self) -> bool:
         command = [str(self._programs and self._programs / "postgres"), "--version"]

@@ -1,5 +1,6 @@
 """A real Redis of the tests' own: free port, nothing on disk, kill, freeze and restart at will."""
 
+import abc
 import os
 import shutil
 import signal
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import redis
 
+from tests.support.ports import quiet_port
 from tests.support.stopping import stop
 
 INSTRUCTIONS = (
     "no Redis server: run scripts/install_redis.sh, install one (Debian: apt-get install redis-server), "
-    "or point RUNLANE_REDIS_SERVER at one"
+    "point RUNLANE_REDIS_SERVER at one, or start Docker, which serves most tests"
 )
 
 
@@ -28,68 +30,44 @@ def redis_server_binary() -> str:
     return found
 
 
-class RedisServer:
-    """One redis-server process."""
+class Redis(abc.ABC):
+    """What tests do with a Redis, whoever runs it. Its port stays the same from start to start."""
 
-    def __init__(self, *options: str, config: Path | None = None) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self._options, self._config = options, () if config is None else (str(config),)
-        self._process: subprocess.Popen[bytes] | None = None
-        self._directory = Path(tempfile.mkdtemp(prefix="runlane-redis-"))
+    def __init__(self) -> None:
+        self.port = quiet_port()
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
 
-    @property
-    def pid(self) -> int | None:
-        return None if self._process is None else self._process.pid
-
-    @property
-    def command(self) -> tuple[str, ...]:
-        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._directory))
-        return (redis_server_binary(), *self._config, "--port", str(self.port), *options, *self._options)
-
-    def start(self) -> None:
-        """Start it, on the same port as before, and wait until it takes connections."""
-        self._process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and self._process.poll() is None:
-            if self.answers():
-                return
-            time.sleep(0.01)
-        raise RuntimeError("redis-server did not start")
-
     def answers(self) -> bool:
-        """Whether it takes connections."""
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        """Whether it answers, and be it with a refusal: a port alone may be that of who stands before it."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
+                probe.sendall(b"PING\r\n")
+                return probe.recv(1) != b""
+        except OSError:
+            return False
 
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+
+    @abc.abstractmethod
     def kill(self) -> None:
         """kill -9."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-            self._process = None
 
+    @abc.abstractmethod
     def pause(self) -> None:
-        """SIGSTOP: it keeps its connections and answers nothing."""
-        assert self._process is not None
-        stop(self._process.pid)
+        """It keeps its connections and answers nothing."""
 
+    @abc.abstractmethod
     def resume(self) -> None:
-        """SIGCONT."""
-        assert self._process is not None
-        self._process.send_signal(signal.SIGCONT)
+        """It answers again."""
 
+    @abc.abstractmethod
     def remove(self) -> None:
         """End it and remove all it had."""
-        self.kill()
-        shutil.rmtree(self._directory, ignore_errors=True)
-
-    # --- what it holds ------------------------------------------------------------------------------------------------
 
     def contents(self) -> dict[bytes, bytes]:
         """Every key and its value."""
@@ -110,3 +88,49 @@ class RedisServer:
         """Empty it."""
         with redis.Redis.from_url(self.url) as client:
             client.flushall()
+
+
+class RedisServer(Redis):
+    """One redis-server process."""
+
+    def __init__(self, *options: str, config: Path | None = None) -> None:
+        super().__init__()
+        self._options, self._config = options, () if config is None else (str(config),)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._directory = Path(tempfile.mkdtemp(prefix="runlane-redis-"))
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        options = ("--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", str(self._directory))
+        return (redis_server_binary(), *self._config, "--port", str(self.port), *options, *self._options)
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(self.command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self._process.poll() is None:
+            if self.answers():
+                return
+            time.sleep(0.01)
+        raise RuntimeError("redis-server did not start")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def pause(self) -> None:
+        assert self._process is not None
+        stop(self._process.pid)
+
+    def resume(self) -> None:
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def remove(self) -> None:
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Files under deploy/ and docker-compose.yml: no container engine is at hand here, so everything else is checked."""
+"""Files under deploy/ and docker-compose.yml, as far as they can be checked without a container engine."""
 
 import json
 import os
@@ -93,6 +93,25 @@ def test_services_run_without_rights() -> None:
         service = COMPOSE["services"][name]
         assert (service["read_only"], service["cap_drop"]) == (True, ["ALL"]), name
         assert service["healthcheck"]["test"], name
+
+
+def test_our_image_is_looked_for_in_no_registry() -> None:
+    """Before it is built, Compose asks one for every service that uses it, and ends when that fails."""
+    for name, service in COMPOSE["services"].items():
+        assert (service.get("pull_policy") == "never") == (service["image"] == "runlane:local"), name
+
+
+def test_no_container_leaves_an_unnamed_volume_behind() -> None:
+    """The image has a volume at /data; `secrets` goes with its volume, for it is run with --rm."""
+    assert "VOLUME /data" in (ROOT / "Dockerfile").read_text()
+    for name, service in COMPOSE["services"].items():
+        if service["image"] == "runlane:local" and name != "secrets":
+            mounted = [volume.split(":")[1] for volume in service.get("volumes", ())]
+            assert "/data" in [*service.get("tmpfs", ()), *mounted], name
+
+
+def test_what_is_secret_is_not_committed() -> None:
+    assert "deploy/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_nats_server_accepts_its_configuration(secrets: Path, tmp_path: Path) -> None:
