@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -155,9 +154,9 @@ def _rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _check_size(payload: bytes, headers: dict[str, Any]) -> None:
+def _check_size(payload: bytes, headers: Headers) -> None:
     # nats-py checks the payload alone; the server counts headers too, and a client that exceeds it is closed for good.
-    size = len(payload) + sum(len(key) + len(value) + 4 for key, value in headers.items())
+    size = len(payload) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
     if size > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
             f"A message of {size} bytes exceeds the limit of {MAX_MESSAGE_BYTES} bytes.",
