@@ -60,8 +60,11 @@ format: install ## Put the code into the common format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: install ## Measure speed and print a table
+bench: install ## Measure speed with either durability, fairness, and what a second executor adds
 	$(BIN)/python -m bench
+	$(BIN)/python -m bench --durability fsync
+	$(BIN)/python -m bench.fairness
+	$(BIN)/python -m bench.scaling
 
 bench-peers: install ## Measure Runlane beside Restate, taskiq, Celery, DBOS, procrastinate and Prefect
 	scripts/install_redis.sh
