@@ -150,6 +150,13 @@ async def test_a_hundred_thousand_lines_are_a_few_elements(open_page: Opened, de
     await expect(page.get_by_text("100 of 100,000 lines")).to_be_visible()
 
 
+async def test_the_log_says_how_many_lines_were_not_kept(open_page: Opened, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "gate").touch()
+    execution_id = await desk.run("talks", gate=str(tmp_path / "gate"), lines=5100)
+    page = await open_page(f"#/demo/executions/{execution_id}")
+    await expect(page.get_by_text("10,000 lines; 200 more were not kept")).to_be_visible()
+
+
 async def test_a_line_of_the_log_is_opened_with_the_keyboard(open_page: Opened, desk: Desk) -> None:
     execution_id = await desk.run("onboard", email="ada@initech.com")
     page = await open_page(f"#/demo/executions/{execution_id}")

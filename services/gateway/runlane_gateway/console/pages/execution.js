@@ -84,6 +84,7 @@ class Page {
   }
 
   #fill(live) {
+    this.log.dropped = live.dropped.reduce((sum, one) => sum + (one.what === "log" ? one.count : 0), 0);
     this.log.lines = live.logs;
     this.tabs.count("log", live.logs.length);
     this.tabs.count("timeline", live.steps.length + live.calls.length);
