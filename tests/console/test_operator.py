@@ -95,6 +95,21 @@ async def test_an_execution_is_shown_over_time(open_page: Opened, desk: Desk) ->
     await expect(page.get_by_role("tabpanel")).to_contain_text("user-123")
 
 
+async def test_a_wait_is_as_long_on_the_time_line_as_it_was(open_page: Opened, desk: Desk) -> None:
+    execution_id = await desk.run("rests")
+    page = await open_page(f"#/demo/executions/{execution_id}?tab=timeline")
+    took = page.locator("rl-waterfall li[data-kind=wait] .took")
+    await expect(took).to_have_text(re.compile(r"^(5\d\d ms|0\.5 s)$"))
+
+
+async def test_no_time_leaves_the_time_line_on_a_telephone(open_page: Opened, desk: Desk) -> None:
+    execution_id = await desk.run("onboard", email="ada@initech.com")
+    page = await open_page(f"#/demo/executions/{execution_id}?tab=timeline", viewport={"width": 360, "height": 740})
+    times = page.locator("rl-waterfall .took")
+    await expect(times.filter(has_text=":")).to_have_count(1)
+    assert await times.evaluate_all("(all) => all.every((one) => one.scrollWidth <= one.clientWidth)")
+
+
 async def test_an_error_says_what_to_do(open_page: Opened, desk: Desk) -> None:
     execution_id = await desk.run("fails")
     page = await open_page(f"#/demo/executions/{execution_id}")
