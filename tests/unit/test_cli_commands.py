@@ -232,6 +232,7 @@ def test_an_engine_that_does_not_answer_is_exit_code_3(runlane: Command) -> None
 
     assert ran.code == 3
     assert "cannot be reached" in ran.err
+    assert ran.err.endswith("Look whether it runs there; --url or RUNLANE_URL names another.\n")
 
 
 @pytest.mark.parametrize(
