@@ -95,6 +95,21 @@ async def test_an_execution_is_shown_over_time(open_page: Opened, desk: Desk) ->
     await expect(page.get_by_role("tabpanel")).to_contain_text("user-123")
 
 
+async def test_a_wait_is_as_long_on_the_time_line_as_it_was(open_page: Opened, desk: Desk) -> None:
+    execution_id = await desk.run("rests")
+    page = await open_page(f"#/demo/executions/{execution_id}?tab=timeline")
+    took = page.locator("rl-waterfall li[data-kind=wait] .took")
+    await expect(took).to_have_text(re.compile(r"^(5\d\d ms|0\.5 s)$"))
+
+
+async def test_no_time_leaves_the_time_line_on_a_telephone(open_page: Opened, desk: Desk) -> None:
+    execution_id = await desk.run("onboard", email="ada@initech.com")
+    page = await open_page(f"#/demo/executions/{execution_id}?tab=timeline", viewport={"width": 360, "height": 740})
+    times = page.locator("rl-waterfall .took")
+    await expect(times.filter(has_text=":")).to_have_count(1)
+    assert await times.evaluate_all("(all) => all.every((one) => one.scrollWidth <= one.clientWidth)")
+
+
 async def test_an_error_says_what_to_do(open_page: Opened, desk: Desk) -> None:
     execution_id = await desk.run("fails")
     page = await open_page(f"#/demo/executions/{execution_id}")
@@ -148,6 +163,13 @@ async def test_a_hundred_thousand_lines_are_a_few_elements(open_page: Opened, de
     await page.get_by_label("Find in the log").fill("")
     await page.get_by_label("Least level").select_option("error")
     await expect(page.get_by_text("100 of 100,000 lines")).to_be_visible()
+
+
+async def test_the_log_says_how_many_lines_were_not_kept(open_page: Opened, desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "gate").touch()
+    execution_id = await desk.run("talks", gate=str(tmp_path / "gate"), lines=5100)
+    page = await open_page(f"#/demo/executions/{execution_id}")
+    await expect(page.get_by_text("10,000 lines; 200 more were not kept")).to_be_visible()
 
 
 async def test_a_line_of_the_log_is_opened_with_the_keyboard(open_page: Opened, desk: Desk) -> None:

@@ -1,10 +1,11 @@
 """The console with a keyboard, a screen reader, poor sight, a phone and a very large screen."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.console.conftest import Opened
 from tests.support.desk import Desk
@@ -159,6 +160,25 @@ async def test_nothing_moves_while_an_execution_is_watched(open_page: Opened, de
     await expect(page.get_by_text("50 % · half of it")).to_be_visible()
     assert await page.evaluate(PLACES) == before
     end.touch()
+
+
+async def test_where_an_error_was_raised_has_its_place_before_it_is_known(open_page: Opened, desk: Desk) -> None:
+    execution_id = await desk.run("fails")
+    page = await open_page("#/demo/run", key=desk.admin_key)
+    known = asyncio.Event()
+
+    async def later(route: Route) -> None:
+        await known.wait()
+        await route.continue_()
+
+    await page.route("**/workflows/fails", later)
+    await page.goto(f"{desk.url}/#/demo/executions/{execution_id}")
+    tabs = page.get_by_role("tablist")
+    await expect(tabs).to_be_visible()
+    before = await tabs.bounding_box()
+    known.set()
+    await expect(page.get_by_role("heading", name="Where")).to_be_visible()
+    assert await tabs.bounding_box() == before
 
 
 async def test_colours_are_chosen_and_stay_chosen(open_page: Opened, desk: Desk) -> None:

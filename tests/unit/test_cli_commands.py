@@ -180,7 +180,8 @@ def test_run_exits_with_1_when_the_execution_failed(runlane: Command, gateway: F
 
     assert ran.code == 1
     assert json.loads(ran.out) == FAILED
-    assert ran.err == "runlane: hello did not succeed. ValidationError: no such name\n"
+    said = "runlane: hello did not succeed. ValidationError: no such name\n"
+    assert ran.err == f"{said}Look at all of it with: runlane executions show e1\n"
 
 
 def test_run_goes_on_where_it_was_when_the_stream_breaks(runlane: Command, gateway: FakeGateway) -> None:
@@ -231,6 +232,7 @@ def test_an_engine_that_does_not_answer_is_exit_code_3(runlane: Command) -> None
 
     assert ran.code == 3
     assert "cannot be reached" in ran.err
+    assert ran.err.endswith("Look whether it runs there; --url or RUNLANE_URL names another.\n")
 
 
 @pytest.mark.parametrize(

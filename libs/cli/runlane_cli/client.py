@@ -118,8 +118,10 @@ class Gateway:
 
     def _unreachable(self, problem: httpx.TransportError) -> str:
         reason = str(problem) or type(problem).__name__
-        hint = f" Start it with `runlane up --data {self.target.data}`." if self.target.data is not None else ""
-        return f"The engine at {self.target.url} cannot be reached ({reason}).{hint}"
+        hint = "Look whether it runs there; --url or RUNLANE_URL names another."
+        if self.target.data is not None:
+            hint = f"Start it with `runlane up --data {self.target.data}`."
+        return f"The engine at {self.target.url} cannot be reached ({reason}). {hint}"
 
 
 def escaped(segment: str) -> str:

@@ -71,7 +71,8 @@ def print_outcome(execution: Mapping[str, Any], *, as_json: bool) -> None:
         print_json(execution.get("result"))
     if execution["status"] != "Success":
         reason = f"{execution.get('error') or execution['status']}: {execution.get('message') or 'no message'}"
-        raise CommandFailed(f"{execution['workflowName']} did not succeed. {reason}", FAILED)
+        look = f"Look at all of it with: runlane executions show {execution['executionId']}"
+        raise CommandFailed(f"{execution['workflowName']} did not succeed. {reason}\n{look}", FAILED)
 
 
 def _watch(gateway: Gateway, execution_id: str, timeout: float | None, *, live: bool) -> str | None:

@@ -93,3 +93,8 @@ async def spiteful(context: Context, text: str = EVIL, fail: bool = False) -> di
 @workflow(name="small", description="Does nothing", execution_mode="async")
 async def small(context: Context, number: int = 0) -> int:
     return number
+
+
+@workflow(name="rests", description="Waits for half a second", execution_mode="async")
+async def rests(context: Context) -> None:
+    await context.sleep(0.5)

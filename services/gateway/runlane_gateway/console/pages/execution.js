@@ -84,6 +84,7 @@ class Page {
   }
 
   #fill(live) {
+    this.log.dropped = live.dropped.reduce((sum, one) => sum + (one.what === "log" ? one.count : 0), 0);
     this.log.lines = live.logs;
     this.tabs.count("log", live.logs.length);
     this.tabs.count("timeline", live.steps.length + live.calls.length);
@@ -187,7 +188,7 @@ const formOf = (head) => (head.trigger.kind === "form" && head.trigger.reference
 
 /** The lines of the author's code that it went through; filled in once it is known where that code lies. */
 function raised(head, view) {
-  const place = h("div");
+  const place = h("div.raised");
   view.get(at`/workflows/${head.workflowName}`).then(({ source }) => {
     const list = framesOf(head.internal.traceback, source.file);
     if (list.length) put(place, h("h3", "Where"), frames(list.slice(-1), view.link(`code/${head.workflowName}`, { failure: head.executionId })));

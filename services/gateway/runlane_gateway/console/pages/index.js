@@ -27,7 +27,7 @@ export const pages = [
   { path: "code/:workflow", under: "code", load: () => import("./definition.js") },
   { path: "config", nav: { title: "Configuration", icon: "pen", group: "manage", permission: "canManageConfig" },
     load: () => import("./config.js") },
-  { path: "secrets", nav: { title: "Secrets", icon: "stop", group: "manage", permission: "canManageSecrets" },
+  { path: "secrets", nav: { title: "Secrets", icon: "lock", group: "manage", permission: "canManageSecrets" },
     load: () => import("./secrets.js") },
   { path: "keys", nav: { title: "Keys", icon: "key", group: "manage", permission: "canManageKeys" }, load: () => import("./keys.js") },
   { path: "orgs", nav: { title: "Organisations", icon: "org", group: "manage", permission: "canManageOrgs" },

@@ -21,6 +21,7 @@ const PATHS = {
   clock: "M12 4a8 8 0 1 1 0 16 8 8 0 0 1 0-16zM12 8v4l3 2",
   chart: "M4 20V4M4 20h16M8 16v-4M12 16V8M16 16v-6",
   key: "M8 11a4 4 0 1 1 0 8 4 4 0 0 1 0-8zM11 12l9-9M16 7l3 3",
+  lock: "M6 11h12v9H6zM8 11V8a4 4 0 0 1 8 0v3",
   hook: "M12 3v9M12 12a4 4 0 1 1-4 4M12 3l3 3M12 3L9 6",
   book: "M5 4h6a2 2 0 0 1 2 2v14a2 2 0 0 0-2-2H5zM19 4h-4a2 2 0 0 0-2 2v14a2 2 0 0 1 2-2h4z",
   alert: "M12 4l9 16H3zM12 10v4M12 17h.01",

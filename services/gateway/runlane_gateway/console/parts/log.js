@@ -16,6 +16,7 @@ class Log extends HTMLElement {
   #to = -1;
   #chosen = null;
   #following = true;
+  #dropped = 0;
 
   connectedCallback() {
     if (this.scroller) return;
@@ -48,14 +49,18 @@ class Log extends HTMLElement {
     if (this.scroller) this.#grow();
   }
 
+  /** How many more lines were written and not kept. */
+  set dropped(number) { this.#dropped = number; }
+
   #grow() {
     for (; this.#read < this.#all.length; this.#read += 1) {
       if (this.#wanted(this.#all[this.#read])) this.#seen.push(this.#all[this.#read]);
     }
     this.space.style.setProperty("height", `${this.#seen.length * ROW}px`);
     const hidden = this.#all.length - this.#seen.length;
-    put(this.told, hidden ? `${this.#seen.length.toLocaleString("en")} of ${count(this.#all.length, "line")}`
-      : count(this.#all.length, "line"));
+    const lost = this.#dropped ? `; ${this.#dropped.toLocaleString("en")} more were not kept` : "";
+    put(this.told, hidden ? `${this.#seen.length.toLocaleString("en")} of ${count(this.#all.length, "line")}${lost}`
+      : `${count(this.#all.length, "line")}${lost}`);
     if (this.#following) this.scroller.scrollTop = this.scroller.scrollHeight;
     this.#draw();
   }

@@ -25,7 +25,7 @@ export const waterfall = () => h("rl-waterfall");
 
 function rowsOf(live) {
   const now = live.finished ? Date.parse(live.head.completedAt) : Date.now();
-  return [stateRow(live, now), ...attemptRows(live, now), ...traceRows(live)];
+  return [stateRow(live, now), ...attemptRows(live, now), ...traceRows(live, now)];
 }
 
 /** The state line: each state lasts until the next one. */
@@ -58,13 +58,20 @@ function attemptRows(live, now) {
   return [...rows.values()];
 }
 
-function traceRows(live) {
-  const steps = live.steps.map((step) => bar("step", step.name, step.timestamp, step.duration_ms, "good"));
+function traceRows(live, now) {
+  const steps = live.steps.map((step) => slept(step, now) ?? bar("step", step.name, step.timestamp, step.duration_ms, "good"));
   const calls = live.calls.map((call) => bar("call", `${call.integration} ${call.method} ${call.endpoint}`, call.timestamp,
     call.duration_ms, call.success ? "later" : "bad", call.error ?? (call.status_code && `status ${call.status_code}`)));
   const marks = live.checkpoints.map((mark) => ({ ...bar("checkpoint", mark.name, mark.timestamp, 0, "calm"), mark: true }));
   const events = live.events.map((event) => ({ ...bar("event", event.name, event.timestamp, 0, "ask"), mark: true }));
   return [...steps, ...calls, ...marks, ...events].sort((one, other) => one.bars[0].from - other.bars[0].from);
+}
+
+/** A wait as what it was: it is stored when it begins, with the time at which it is over. */
+function slept(step, now) {
+  const until = /^sleep(#\d+)?$/.test(step.name) && !step.duration_ms ? Date.parse(step.result) : NaN;
+  return Number.isNaN(until) ? null
+    : bar("wait", step.name, step.timestamp, Math.max(0, Math.min(until, now) - Date.parse(step.timestamp)), "later");
 }
 
 function bar(kind, name, timestamp, ms, tone, text = "") {
