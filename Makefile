@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-console mutants chaos cluster-test chaos-controls chaos-long check format bench bench-peers clean
+.PHONY: help install demo test retest test-console mutants chaos cluster-test chaos-controls chaos-long check format bench bench-peers clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ demo: install ## Start the whole engine, run a workflow in each mode, show the r
 test: install ## Run all tests but those of the console
 	scripts/install_redis.sh
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/console
+
+retest: install ## Run again, one after the other, only the tests that failed the last time
+	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none
 
 test-console: install ## Run the tests of the console in Chromium, which is installed if there is none
 	scripts/install_chromium.sh

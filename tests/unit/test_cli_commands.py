@@ -58,6 +58,13 @@ LOG = event("1-0", "log", timestamp="2025-10-10T14:30:00Z", level="info", messag
 ENDED = event("2-1", "state", timestamp="2025-10-10T14:30:01Z", status="Success", durationMs=1234)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A command that has hung up is no trouble of the server's, and its words are not the command's."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class FakeGateway:
     """`answers` maps `METHOD path` to (status, JSON), or to a list of event streams, one for each time it is asked."""
 
@@ -69,7 +76,7 @@ class FakeGateway:
             "GET /executions/e1": (200, SUCCEEDED),
             "GET /executions/e1/events": [LOG + ENDED],
         }
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 

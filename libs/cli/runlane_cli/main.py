@@ -1,5 +1,6 @@
 """The `runlane` command. Each command imports what it needs when it runs, so that `runlane --help` is quick."""
 
+import io
 import json
 import os
 import sys
@@ -69,6 +70,8 @@ app.command("events-access")(events_access)
 
 def main() -> None:
     """Entry point. Exit codes: 0 done, 1 failed, 2 used wrongly, 3 the engine cannot be reached, 4 it still runs."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # whoever reads along through a pipe is told as it happens
     try:
         if VARIABLE in os.environ:
             prepare()

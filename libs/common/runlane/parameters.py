@@ -52,8 +52,15 @@ def _refusal(error: jsonschema_rs.ValidationError) -> ValidationError:
         path.append(kind.property)
     elif isinstance(kind, ValidationErrorKind.AdditionalProperties | ValidationErrorKind.UnevaluatedProperties):
         path.append(kind.unexpected[0])
-    field = _dotted(path)
-    return ValidationError(f"{field}: {error.message}"[:_LONGEST_MESSAGE] if field else error.message, field or None)
+    field, message = _dotted(path), _message(error)
+    return ValidationError(f"{field}: {message}"[:_LONGEST_MESSAGE] if field else message, field or None)
+
+
+def _message(error: jsonschema_rs.ValidationError) -> str:
+    if not isinstance(error.kind, ValidationErrorKind.Pattern):
+        return error.message
+    # Forms are filled in by people: words come first.
+    return f"the value does not have the required form (pattern {error.kind.pattern})"
 
 
 def _innermost(error: jsonschema_rs.ValidationError) -> jsonschema_rs.ValidationError:

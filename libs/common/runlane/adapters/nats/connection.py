@@ -101,21 +101,22 @@ class Connection:
             self._flushing = None
 
     async def _write_all(self, batch: list[Outgoing]) -> None:
-        commands = bytearray()
+        commands: list[bytes] = []
         for message in batch:
             command = publication(*message) if self.connected else None
             if command is None:  # nats-py knows what to do with it; what came before it goes first
                 await self._send(commands)
-                commands = bytearray()
+                commands = []
                 await self._write(*message)
             else:
-                commands += command
+                commands.append(command)
         await self._send(commands)
 
-    async def _send(self, commands: bytearray) -> None:
+    async def _send(self, commands: list[bytes]) -> None:
         """What nats-py's own publish ends in; it has no door for several at once."""
         if commands:
-            await self.client._send_command(bytes(commands))
+            self.client.stats["out_msgs"] += len(commands)
+            await self.client._send_command(b"".join(commands))
             await self.client._flush_pending()
 
     async def _write(self, subject: str, payload: bytes, reply: str, headers: Headers | None) -> None:

@@ -59,6 +59,7 @@ class Page {
   show(live) {
     this.live = live;
     const { head } = live;
+    if (!live.finished) this.outcome.className = "outcome live";
     this.status.setAttribute("state", head.status);
     put(this.title, titled(head.workflowName));
     this.#once("facts", [head.startedAt, head.completedAt, head.attempt, head.cancelledBy], () => put(this.facts, this.#facts(head)));
