@@ -174,18 +174,28 @@ async def test_a_rejection_ends_it_and_says_why(open_page: Opened, desk: Desk) -
     await expect(page.locator(".outcome")).to_contain_text("ApprovalRejected")
 
 
-async def test_whoever_asked_is_told_in_the_dialog_that_another_has_to_decide(open_page: Opened, desk: Desk) -> None:
+async def test_whoever_asked_is_told_that_another_has_to_decide(open_page: Opened, desk: Desk) -> None:
     await desk.run("small")
     made = await desk.new_key("demo")
     page = await open_page("#/demo/run/close_account", key=made["key"])
     await page.get_by_label("Email").fill("me@initech.com")
     await page.get_by_role("button", name="Ask for approval").click()
-    await page.get_by_role("button", name="Approve…").click()
+    await expect(page.get_by_text("Deciding is for others")).to_be_visible()
+    await expect(page.get_by_role("button", name="Approve…")).to_have_count(0)
+    await status(page, "Needs approval")
+
+
+async def test_a_decision_that_comes_too_late_is_told_so_in_the_dialog(open_page: Opened, desk: Desk) -> None:
+    execution_id = await desk.start("close_account", email="late@initech.com")
+    page = await open_page("#/demo/approvals", key=desk.admin_key)
+    approve = page.locator(f'[data-id="{execution_id}"]').get_by_role("button", name="Approve…")
+    await approve.click()
+    await page.keyboard.press("Escape")
+    await expect(approve).to_be_focused()
+    await approve.click()
+    assert (await desk.admin.post(f"/executions/{execution_id}/reject", json={})).status_code == 200
     await page.get_by_role("button", name="Approve", exact=True).click()
     await expect(page.get_by_role("dialog").get_by_role("alert")).not_to_be_empty()
-    await page.keyboard.press("Escape")
-    await expect(page.get_by_role("button", name="Approve…")).to_be_focused()
-    await status(page, "Needs approval")
 
 
 async def test_another_organisation_is_chosen_by_its_name(open_page: Opened, desk: Desk) -> None:

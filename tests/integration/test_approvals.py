@@ -227,6 +227,12 @@ async def test_only_who_is_named_may_decide(house: House, approver: str) -> None
     await house.call("asker", "PUT", f"{RULES}/delete_organization", {"approvers": [approver]})
     execution_id = await house.submit("delete_organization", name="x")
     path = f"/executions/{execution_id}/approve"
+    await house.record()
+    for who, may in (("ann", False), ("cyd", True)):
+        record = (await house.call(who, "GET", f"/executions/{execution_id}")).json()
+        inbox = (await house.call(who, "GET", "/approvals")).json()["approvals"]
+        listed = [entry["approval"]["mayDecide"] for entry in inbox if entry["executionId"] == execution_id]
+        assert (record["approval"]["mayDecide"], listed) == (may, [may]), who
     assert (await house.call("ann", "POST", path)).status_code == 403
     assert (await house.call("root", "POST", path, X_Organization_Id="acme")).status_code == 403
     assert (await house.call("cyd", "POST", path)).status_code == 200
@@ -235,7 +241,9 @@ async def test_only_who_is_named_may_decide(house: House, approver: str) -> None
 async def test_a_rule_may_allow_to_decide_on_ones_own(house: House) -> None:
     await house.call("asker", "PUT", f"{RULES}/delete_organization", {"allowOwn": True})
     answer = await house.call("boss", "POST", "/workflows/delete_organization", {"name": "x"})
-    assert (await house.call("boss", "POST", f"/executions/{answer.json()['executionId']}/approve")).status_code == 200
+    execution = f"/executions/{answer.json()['executionId']}"
+    assert (await house.call("boss", "GET", execution)).json()["approval"]["mayDecide"]
+    assert (await house.call("boss", "POST", f"{execution}/approve")).status_code == 200
 
 
 async def test_outside_office_hours_one_may_only_refuse(house: House) -> None:

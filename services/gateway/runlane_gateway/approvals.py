@@ -14,11 +14,12 @@ from runlane.ids import check_token, new_execution_id
 from .answers import Answer, answer
 from .auth import APPROVE_EXECUTIONS, MANAGE_EXECUTIONS, VIEW_EXECUTIONS
 from .bodies import decode_object, read_body
-from .deciding import Decider, Verdict, pending_approval
+from .deciding import Decider, Verdict, may_decide, pending_approval
 from .describe import Described
 from .execute import known_form
 from .parts import Parts, body_of, headers_of, named_organisation, organisation, organisations, principal_of
 from .preferences import read_idempotency_key
+from .principals import Principal
 from .signals import Signal, Signaller, was_sent
 from .views import ApprovalView, CallerView, approval_view, caller_view, utc_or_none
 
@@ -104,12 +105,13 @@ class ApprovalDoors:
         after: str | None = None,
     ) -> Answer:
         """What waits for an approval, newest first, in the organisations that the caller may see."""
-        principal_of(request.scope).require(VIEW_EXECUTIONS)
+        principal = principal_of(request.scope)
+        principal.require(VIEW_EXECUTIONS)
         parts, orgs = self._parts, self._orgs(request)
         await parts.records.caught_up(parts.acceptor.last_sequence)
         query = ExecutionQuery(orgs=orgs, statuses=["PendingApproval"], after=after, limit=limit)
         page = await parts.store.find(query)
-        found = await asyncio.gather(*(self._waiting(summary) for summary in page.items))
+        found = await asyncio.gather(*(self._waiting(summary, principal) for summary in page.items))
         return answer(InboxView([view for view in found if view is not None], page.next))
 
     async def approve(self, request: Request, id: str) -> Answer:
@@ -166,7 +168,7 @@ class ApprovalDoors:
         org = organisation(request.scope, self._parts.directory)
         return await self._parts.records.get(org, known_form(execution_id))
 
-    async def _waiting(self, summary: Summary) -> WaitingView | None:
+    async def _waiting(self, summary: Summary, principal: Principal) -> WaitingView | None:
         """The entry of an execution that waits still; None when it was decided meanwhile."""
         try:
             record = await self._parts.records.get(summary.org, summary.execution_id)
@@ -175,6 +177,8 @@ class ApprovalDoors:
         pending = await pending_approval(self._parts.bus, record)
         if pending is None or pending.data.terms.expires_at <= self._parts.clock.now():
             return None
+        zone = self._parts.directory.time_zone(record.org)
+        may = may_decide(record, principal.within(record.org), pending)
         return WaitingView(
             record.execution_id,
             record.workflow,
@@ -183,5 +187,5 @@ class ApprovalDoors:
             utc_or_none(record.queued_at),
             utc_or_none(record.run_at),
             record.input,
-            approval_view(pending.data, self._parts.directory.time_zone(record.org)),
+            approval_view(pending.data, zone, may_decide=may),
         )

@@ -259,13 +259,25 @@ def _line(record: Record) -> str:
     return subjects.state_line(record.org, record.workflow, record.execution_id)
 
 
+def may_decide(record: Record, principal: Principal, pending: PendingApproval) -> bool:
+    """Whether `Decider.decide` would let this principal decide, as far as the person goes."""
+    return principal.may(APPROVE_EXECUTIONS) and _objection(record, principal, pending) is None
+
+
 def _check_person(record: Record, principal: Principal, pending: PendingApproval) -> None:
+    objection = _objection(record, principal, pending)
+    if objection is not None:
+        raise Forbidden(objection)
+
+
+def _objection(record: Record, principal: Principal, pending: PendingApproval) -> str | None:
     terms, caller = pending.data.terms, record.caller
     own = caller.id == principal.key_id or _same_email(caller.email, principal.email)
     if own and not terms.allow_own:
-        raise Forbidden("Somebody else has to decide on what you asked for yourself.")
+        return "Somebody else has to decide on what you asked for yourself."
     if terms.approvers and not named(terms.approvers, _identities(principal)):
-        raise Forbidden("You are not among those who may decide this.")
+        return "You are not among those who may decide this."
+    return None
 
 
 def _identities(principal: Principal) -> list[str]:

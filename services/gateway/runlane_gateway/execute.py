@@ -15,9 +15,10 @@ from .answers import Answer, answer
 from .auth import VIEW_EXECUTIONS, VIEW_INTERNALS
 from .bodies import decode_object, read_body
 from .calls import Call, idle_seconds, traceparent_of
-from .deciding import pending_approval
+from .deciding import may_decide, pending_approval
 from .parts import Parts, headers_of, organisation, principal_of
 from .preferences import read_idempotency_key, read_preference, read_priority, read_run_at
+from .principals import Principal
 from .views import ApprovalView, approval_view, execution_view
 
 
@@ -76,15 +77,18 @@ class ExecutionDoor:
         wait = _wait(scope["query_string"], self._parts.settings.sync_wait)
         if wait > 0 and not record.finished:
             record = await records.wait_finished(org, record, wait)
-        approval = await self._approval(record)
+        approval = await self._approval(record, principal.within(org))
         return answer(execution_view(record, internals=principal.may(VIEW_INTERNALS), approval=approval))
 
-    async def _approval(self, record: Record) -> ApprovalView | UnsetType:
+    async def _approval(self, record: Record, principal: Principal) -> ApprovalView | UnsetType:
         """What it waits for, where that is an approval."""
         if record.status != "PendingApproval":
             return UNSET
         pending = await pending_approval(self._parts.bus, record)
-        return UNSET if pending is None else approval_view(pending.data, self._parts.directory.time_zone(record.org))
+        if pending is None:
+            return UNSET
+        zone = self._parts.directory.time_zone(record.org)
+        return approval_view(pending.data, zone, may_decide=may_decide(record, principal, pending))
 
 
 def known_form(execution_id: str) -> str:

@@ -122,7 +122,7 @@ class OfficeHoursView(Struct, frozen=True, rename="camel"):
 
 
 class ApprovalView(Struct, frozen=True, kw_only=True, rename="camel"):
-    """What an execution in PendingApproval waits for. `digest`: of what is to be approved."""
+    """What an execution in PendingApproval waits for. `digest`: of what is to be approved. `may_decide`: the caller."""
 
     message: str | None
     digest: str
@@ -134,6 +134,7 @@ class ApprovalView(Struct, frozen=True, kw_only=True, rename="camel"):
     allow_own: bool
     office_hours: OfficeHoursView | None
     decisions: list[DecisionView]
+    may_decide: bool
 
 
 class TransitionView(Struct, frozen=True, omit_defaults=True):
@@ -254,7 +255,7 @@ def decision_view(decision: Decision) -> DecisionView:
     return DecisionView(decision.approved, by, utc(decision.at), decision.reason, decision.digest)
 
 
-def approval_view(pending: PendingApprovalData, time_zone: str) -> ApprovalView:
+def approval_view(pending: PendingApprovalData, time_zone: str, *, may_decide: bool) -> ApprovalView:
     terms, hours = pending.terms, pending.terms.office_hours
     return ApprovalView(
         message=terms.message,
@@ -267,6 +268,7 @@ def approval_view(pending: PendingApprovalData, time_zone: str) -> ApprovalView:
         allow_own=terms.allow_own,
         office_hours=None if hours is None else OfficeHoursView(hours.start, hours.end, list(hours.days), time_zone),
         decisions=[decision_view(decision) for decision in pending.decisions],
+        may_decide=may_decide,
     )
 
 

@@ -3,7 +3,6 @@
 import { api, at } from "../core/api.js";
 import { h } from "../core/dom.js";
 import { count, titled } from "../core/format.js";
-import { session } from "../core/session.js";
 import { ask, REASON } from "./ask.js";
 import { time } from "./time.js";
 import { toast } from "./toast.js";
@@ -42,7 +41,7 @@ function decide(item, approval, approved) {
 
 /** The buttons of somebody who may decide; `done` is called once that was done. */
 export function deciding(item, approval, done) {
-  if (!session.can("canApproveExecutions")) return h("p.muted", "Deciding needs the permission canApproveExecutions.");
+  if (!approval.mayDecide) return h("p.muted", "Deciding is for others, with canApproveExecutions.");
   const act = (approved) => async () => { if (await decide(item, approval, approved)) await done?.(); };
   return h("div.actions", h("button.button.primary", { onclick: act(true) }, "Approve…"), h("button.button.danger", { onclick: act(false) }, "Reject…"));
 }
