@@ -178,7 +178,7 @@ class ApprovalDoors:
         if pending is None or pending.data.terms.expires_at <= self._parts.clock.now():
             return None
         zone = self._parts.directory.time_zone(record.org)
-        may = may_decide(record, principal.within(record.org), pending)
+        may = may_decide(record, principal, pending)
         return WaitingView(
             record.execution_id,
             record.workflow,

@@ -261,6 +261,7 @@ def _line(record: Record) -> str:
 
 def may_decide(record: Record, principal: Principal, pending: PendingApproval) -> bool:
     """Whether `Decider.decide` would let this principal decide, as far as the person goes."""
+    principal = principal.within(record.org)
     return principal.may(APPROVE_EXECUTIONS) and _objection(record, principal, pending) is None
 
 

@@ -77,7 +77,7 @@ class ExecutionDoor:
         wait = _wait(scope["query_string"], self._parts.settings.sync_wait)
         if wait > 0 and not record.finished:
             record = await records.wait_finished(org, record, wait)
-        approval = await self._approval(record, principal.within(org))
+        approval = await self._approval(record, principal)
         return answer(execution_view(record, internals=principal.may(VIEW_INTERNALS), approval=approval))
 
     async def _approval(self, record: Record, principal: Principal) -> ApprovalView | UnsetType:
