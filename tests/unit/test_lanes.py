@@ -83,6 +83,32 @@ async def test_a_broker_that_is_away_stops_nobody() -> None:
     assert chosen == ["0"] * 32 + ["1"]
 
 
+async def test_one_organisation_is_counted_at_a_time_and_the_others_do_not_wait_for_it() -> None:
+    """At the turn of a minute a thousand became busy at once, and counting for each took longer than queueing."""
+    answer: asyncio.Future[dict[str, int]] = asyncio.get_running_loop().create_future()
+    asked, asking = list[str](), asyncio.Event()
+
+    class Slow(Queue):
+        async def counts(self, stream: str, filter_: str) -> dict[str, int]:
+            asked.append(filter_)
+            asking.set()
+            return await answer
+
+    lanes = lanes_over(Slow(), [0.0])
+    for _ in range(16):
+        await lanes.choose("acme", "normal")
+        await lanes.choose("globex", "normal")
+    counted = asyncio.create_task(lanes.choose("acme", "normal"))
+    async with asyncio.timeout(5):
+        await asking.wait()
+        assert [await lanes.choose("globex", "normal") for _ in range(17)] == ["0"] * 16 + ["1"]
+    assert asked == ["runlane.request.*.acme.*"]
+    answer.set_result({"runlane.request.1.acme.audit": 40})
+    assert await counted == "1"
+    await lanes.choose("globex", "normal")
+    assert asked == ["runlane.request.*.acme.*", "runlane.request.*.globex.*"], "its turn comes"
+
+
 async def test_delayed_starts_compete_with_those_of_the_same_minute() -> None:
     lanes = lanes_over(Queue(), [0.0])
     noon = datetime(2030, 1, 1, 12, tzinfo=UTC)

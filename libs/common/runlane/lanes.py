@@ -50,6 +50,7 @@ class Lanes:
         self._bus, self._monotonic = bus, monotonic
         self._orgs: dict[str, _Waiting] = {}
         self._later: dict[tuple[str, int], list[int]] = {}
+        self._counting = False
 
     async def choose(self, org: str, priority: Priority, at: datetime | None = None) -> str:
         """The lane for a request of now, or of a later time: then what counts is what is due in the same minute."""
@@ -57,7 +58,7 @@ class Lanes:
             return self._choose(self._due_with(org, at), priority)
         known = self._orgs.setdefault(org, _Waiting())
         now = self._monotonic()
-        if sum(known.lanes) >= _NEAR and now - known.counted_at > _FRESH:
+        if not self._counting and now - known.counted_at > _FRESH and sum(known.lanes) >= _NEAR:
             known.counted_at = now
             await self._count(org, known)
         return self._choose(known.lanes, priority)
@@ -68,10 +69,18 @@ class Lanes:
         return subjects.LANES[lane]
 
     async def _count(self, org: str, known: "_Waiting") -> None:
-        """A broker that does not answer now leaves us with what we know."""
-        with suppress(BusUnavailable, TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
-                known.lanes = by_lane(await self._bus.counts(subjects.REQUESTS, subjects.requests_of(org)))
+        """A broker that does not answer now leaves us with what we know; so does one that counts for somebody already.
+
+        One at a time: at the turn of a minute a thousand organisations become busy at once, and to count for each of
+        them takes broker and scheduler longer than to queue what they have.
+        """
+        self._counting = True
+        try:
+            with suppress(BusUnavailable, TimeoutError):
+                async with asyncio.timeout(_PATIENCE):
+                    known.lanes = by_lane(await self._bus.counts(subjects.REQUESTS, subjects.requests_of(org)))
+        finally:
+            self._counting = False
 
     def _due_with(self, org: str, at: datetime) -> list[int]:
         minute = int(at.timestamp() // _MINUTE)

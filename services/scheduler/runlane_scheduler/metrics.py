@@ -1,8 +1,14 @@
 """What the scheduler counts; `service` shows it at /metrics."""
 
+from typing import get_args
+
 from prometheus_client import Counter, Gauge, Histogram
 
-TICKS = Counter("runlane_scheduler_ticks", "Ticks decided by this scheduler", ["outcome"])
+from runlane.contracts.events import TickOutcome
+
+_TICKS = Counter("runlane_scheduler_ticks", "Ticks decided by this scheduler", ["outcome"])
+#: By outcome, all of them from the start: an alert that asks for an increase does not see a series begin.
+TICKS = {outcome: _TICKS.labels(outcome) for outcome in get_args(TickOutcome)}
 LATENESS = Histogram(
     "runlane_scheduler_tick_lateness_seconds",
     "How long after its time a tick that fires was decided",

@@ -10,7 +10,7 @@ import msgspec
 from runlane.clock import Clock
 from runlane.contracts import subjects
 from runlane.contracts.encoding import encode
-from runlane.contracts.events import TickData, Ticked, TickOutcome, decode_event
+from runlane.contracts.events import TickData, Ticked, decode_event
 from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus, Message, Stored
 from runlane.telemetry import logger
@@ -142,9 +142,8 @@ class Ticker:
         await self._executions.start(plan, record.scheduled_for)
 
     def _measure(self, record: TickData) -> None:
-        outcome: TickOutcome = record.outcome
-        TICKS.labels(outcome).inc()
-        if outcome in FIRING:
+        TICKS[record.outcome].inc()
+        if record.outcome in FIRING:
             LATENESS.observe(max(0.0, (self._clock.now() - record.scheduled_for).total_seconds()))
 
 

@@ -21,6 +21,9 @@ _STORAGE_FULL = frozenset({10023, 10047, 10077, 10122})
 _ATTEMPT_SECONDS = 2.0
 _SWEEP_SECONDS = 0.25
 
+#: Headers are ids and subjects, of tokens of 64 characters; far more than they take is left for them.
+_LONGEST_HEADERS = 64 * 1024
+
 
 class _Problem(Struct):
     code: int = 0
@@ -156,6 +159,8 @@ def _rfc3339(moment: datetime) -> str:
 
 def _check_size(payload: bytes, headers: Headers) -> None:
     # nats-py checks the payload alone; the server counts headers too, and a client that exceeds it is closed for good.
+    if len(payload) + _LONGEST_HEADERS <= MAX_MESSAGE_BYTES:
+        return
     size = len(payload) + sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
     if size > MAX_MESSAGE_BYTES:
         raise MessageTooLarge(
