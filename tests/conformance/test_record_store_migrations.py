@@ -6,7 +6,7 @@ import pytest
 from alembic import command
 from sqlalchemy import Connection, text
 
-from runlane.adapters.sql import schema
+from runlane.adapters.sql import schema, upgrading
 from runlane.adapters.sql.database import Database
 from runlane.adapters.sql.store import open_record_store
 from runlane.contracts.records import ExecutionQuery
@@ -37,7 +37,7 @@ async def _to(url: str, revision: str) -> None:
     database = Database(url)
 
     def down(connection: Connection) -> None:
-        config = schema.configuration()
+        config = upgrading.configuration()
         config.attributes["connection"] = connection
         command.downgrade(config, revision)
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar() == revision

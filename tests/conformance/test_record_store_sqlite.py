@@ -15,7 +15,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, event
 
-from runlane.adapters.sql import schema
+from runlane.adapters.sql import schema, upgrading
 from runlane.adapters.sql.database import Database
 from runlane.adapters.sql.store import SqlRecordStore, open_record_store
 from runlane.adapters.sql.tables import REVISION, metadata
@@ -76,7 +76,7 @@ async def test_migrations_end_at_the_tables_as_the_code_describes_them(url: str)
     database = Database(url)
     assert await database.read(differences) == []
     await database.close()
-    assert ScriptDirectory.from_config(schema.configuration()).get_current_head() == REVISION
+    assert ScriptDirectory.from_config(upgrading.configuration()).get_current_head() == REVISION
 
 
 async def test_processes_that_migrate_at_once_all_succeed(file: Path, url: str) -> None:

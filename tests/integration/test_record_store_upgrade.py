@@ -6,8 +6,8 @@ from alembic import command
 from sqlalchemy import Connection
 
 from runlane.adapters.sql.database import Database
-from runlane.adapters.sql.schema import configuration
 from runlane.adapters.sql.store import open_record_store
+from runlane.adapters.sql.upgrading import configuration
 from runlane.contracts.audit import AuditQuery
 from tests.support.memory_bus import Story, stored
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-from . import dialect, dialect_sqlite, schema
+from . import dialect, dialect_sqlite, schema, upgrading
 from .database import Database
 
 
@@ -35,5 +35,5 @@ def file_of(url: str) -> Path:
 
 def is_known(revision: str) -> bool:
     """Whether this version can use or upgrade a schema of this revision."""
-    script = ScriptDirectory.from_config(schema.configuration())
+    script = ScriptDirectory.from_config(upgrading.configuration())
     return any(known.revision == revision for known in script.walk_revisions())

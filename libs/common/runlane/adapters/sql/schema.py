@@ -2,8 +2,6 @@
 
 import asyncio
 
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, inspect
 
 from runlane.errors import StoreUnavailable
@@ -46,14 +44,9 @@ def missing() -> StoreUnavailable:
     return StoreUnavailable("The record store has no schema yet: a recorder makes it when it starts.")
 
 
-def configuration() -> Config:
-    """Alembic's, without a file."""
-    config = Config()
-    config.set_main_option("script_location", "runlane.adapters.sql:migrations")
-    return config
-
-
 def _upgrade(connection: Connection) -> None:
-    config = configuration()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    if inspect(connection).has_table("alembic_version") and revision_of(connection) == REVISION:
+        return
+    from .upgrading import upgrade
+
+    upgrade(connection)

@@ -1,1 +1,1 @@
-"""The schema's history, run by Alembic. `runlane.adapters.sql.schema` starts it; nobody else imports from here."""
+"""The schema's history, run by Alembic. `runlane.adapters.sql.upgrading` starts it; nobody else imports from here."""
