@@ -1,5 +1,7 @@
 """Checks parameters against a workflow's JSON Schema. The gateway does before anything is queued, and so do tests."""
 
+from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import jsonschema_rs
@@ -10,6 +12,8 @@ from runlane.contracts.directory import Manifest
 from runlane.errors import ValidationError
 
 _LONGEST_MESSAGE = 300
+_LONGEST_NAME = 64
+_MOST_LISTED = 12
 
 
 class Validators:
@@ -24,13 +28,16 @@ class Validators:
         if known is None or known[0] is not manifest:
             known = (manifest, _compile(manifest))
             self._compiled[manifest.name] = known
-        check_value(known[1], parameters)
+        validator = known[1]
+        if not validator.is_valid(parameters):
+            schema = msgspec.json.decode(manifest.parameters)
+            raise _refusal(next(iter(validator.iter_errors(parameters))), schema)
 
 
 def check_value(validator: jsonschema_rs.Validator, value: object) -> None:
     """Raises `ValidationError` with the path of what does not fit."""
     if not validator.is_valid(value):
-        raise _refusal(next(iter(validator.iter_errors(value))))
+        raise _refusal(next(iter(validator.iter_errors(value))), {})
 
 
 def _compile(manifest: Manifest) -> jsonschema_rs.Validator:
@@ -45,22 +52,40 @@ def no_network(uri: str) -> Any:
     raise ValueError(f"a parameter schema refers to nothing outside itself, but this one to {uri}")
 
 
-def _refusal(error: jsonschema_rs.ValidationError) -> ValidationError:
+def _refusal(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> ValidationError:
     error = _innermost(error)
-    path, kind = list(error.instance_path), error.kind
-    if isinstance(kind, ValidationErrorKind.Required):
-        path.append(kind.property)
-    elif isinstance(kind, ValidationErrorKind.AdditionalProperties | ValidationErrorKind.UnevaluatedProperties):
-        path.append(kind.unexpected[0])
-    field, message = _dotted(path), _message(error)
+    path, message = list(error.instance_path), error.message
+    match error.kind:
+        case ValidationErrorKind.Required(property=missing):
+            path.append(missing)
+        case (
+            ValidationErrorKind.AdditionalProperties(unexpected=names)
+            | ValidationErrorKind.UnevaluatedProperties(unexpected=names)
+        ):
+            path.append(names[0])
+            message = _unknown(names[0], _properties(schema, error.schema_path))
+        case ValidationErrorKind.Pattern(pattern=pattern):
+            # Forms are filled in by people: words come first.
+            message = f"the value does not have the required form (pattern {pattern})"
+    field = _dotted(path)
     return ValidationError(f"{field}: {message}"[:_LONGEST_MESSAGE] if field else message, field or None)
 
 
-def _message(error: jsonschema_rs.ValidationError) -> str:
-    if not isinstance(error.kind, ValidationErrorKind.Pattern):
-        return error.message
-    # Forms are filled in by people: words come first.
-    return f"the value does not have the required form (pattern {error.kind.pattern})"
+def _unknown(name: str, known: list[str]) -> str:
+    """What to say of a name that nothing has: most often it is misspelt."""
+    meant = get_close_matches(name[:_LONGEST_NAME], known, n=1)
+    if meant:
+        return f"there is no such name here; did you mean {meant[0]}?"
+    listed = ", ".join(sorted(known)[:_MOST_LISTED]) + (", …" if len(known) > _MOST_LISTED else "")
+    return "there is no such name here" + (f", only {listed}" if listed else "")
+
+
+def _properties(schema: Mapping[str, Any], path: list[str | int]) -> list[str]:
+    """The names that the part of a schema has whose `additionalProperties` is at `path`."""
+    found: Any = schema
+    for step in path[:-1]:
+        found = found[int(step)] if isinstance(found, list) else found.get(str(step), {})
+    return list(found.get("properties", {}))
 
 
 def _innermost(error: jsonschema_rs.ValidationError) -> jsonschema_rs.ValidationError:
