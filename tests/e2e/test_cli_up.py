@@ -255,6 +255,8 @@ def test_each_service_has_a_health_port_of_its_own(engine: Engine, monkeypatch: 
     assert "runlane_recorder_lag_events" in shown[0]
     assert "runlane_scheduler_schedules" in shown[1]
     assert "runlane_executions_running" in shown[2]
+    head = httpx.head(f"http://127.0.0.1:{first}/readyz")
+    assert (head.status_code, head.content, int(head.headers["content-length"]) > 0) == (200, b"", True)
 
 
 def consecutive_ports(count: int) -> int:

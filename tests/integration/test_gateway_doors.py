@@ -213,11 +213,11 @@ async def test_a_declared_length_beyond_the_limit_is_refused_at_once(client: htt
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/workflows/quick", "GET, POST"),
+        ("DELETE", "/workflows/quick", "GET, HEAD, POST"),
         ("POST", f"/executions/{'0' * 32}", "GET, HEAD"),
         ("GET", f"/executions/{'0' * 32}/cancel", "POST"),
-        ("POST", "/orgs/acme/config/x", "DELETE, GET, PUT"),
-        ("PATCH", "/orgs/acme", "DELETE, GET, PUT"),
+        ("POST", "/orgs/acme/config/x", "DELETE, GET, HEAD, PUT"),
+        ("PATCH", "/orgs/acme", "DELETE, GET, HEAD, PUT"),
     ],
 )
 async def test_a_wrong_method_names_the_right_ones(
@@ -226,6 +226,21 @@ async def test_a_wrong_method_names_the_right_ones(
     answer = await client.request(method, path)
     assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
     assert answer.json()["error"] == "MethodNotAllowed"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/", 200), ("/healthz", 200), ("/workflows", 200), ("/nowhere", 404)])
+async def test_whatever_can_be_read_says_its_head(client: httpx.AsyncClient, path: str, status: int) -> None:
+    """Monitors ask for no more; `/` answered 405."""
+    whole, head = await client.get(path), await client.head(path)
+    assert (head.status_code, head.content) == (status, b"")
+    assert head.headers["content-length"] == whole.headers["content-length"]
+    assert (await client.get("/healthz")).json() == {"status": "ok"}, "the connection is still good"
+
+
+async def test_a_head_needs_the_key_that_its_get_needs(gateway: Gateway) -> None:
+    async with gateway.client(None) as nobody:
+        assert (await nobody.head("/workflows")).status_code == 401
+        assert (await nobody.head("/webhooks/acme/quick")).status_code == 401
 
 
 @pytest.mark.parametrize(

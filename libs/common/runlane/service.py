@@ -137,13 +137,14 @@ class _health:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), timeout=5)
-            status, kind, body = self._page(head.split(b" ", 2)[1].partition(b"?")[0])
+            method, path, _ = head.split(b" ", 2)
+            status, kind, body = self._page(path.partition(b"?")[0])
             writer.write(
                 b"HTTP/1.1 %s\r\nContent-Type: %s\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
-                % (status, kind, len(body), body)
+                % (status, kind, len(body), b"" if method == b"HEAD" else body)
             )
             await writer.drain()
-        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, IndexError, ConnectionError):
+        except (TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ValueError, ConnectionError):
             pass  # not HTTP, too slow or gone: there is nobody to answer
         finally:
             writer.close()

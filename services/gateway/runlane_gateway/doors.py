@@ -131,4 +131,4 @@ def _allowed(routes: Sequence[BaseRoute], request: Request) -> list[str]:
     for route in routes:
         if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
             methods |= route.methods or set()
-    return sorted(methods)
+    return sorted(methods | {"HEAD"} if "GET" in methods else methods)
