@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from .display import console, local_time, print_json, print_table, printable, shown
+from .display import console, local_time, person, print_json, print_table, printable, shown
 from .problems import USAGE, CommandFailed
 
 
@@ -21,7 +21,7 @@ def print_inbox(inbox: Mapping[str, Any], *, as_json: bool) -> None:
                 it["executionId"],
                 it["workflowName"],
                 it["orgId"],
-                it["requestedBy"].get("email") or it["requestedBy"]["id"],
+                person(it["requestedBy"]),
                 local_time(it["approval"]["requestedAt"]),
                 local_time(it["approval"]["expiresAt"]),
                 f"{len(it['approval']['decisions'])} of {it['approval']['count']}",
@@ -43,11 +43,11 @@ def print_approval(execution: Mapping[str, Any], *, as_json: bool) -> None:
     if as_json:
         print_json({"executionId": execution["executionId"], "input": execution["input"], "approval": approval})
         return
-    out, who = console(), execution["executedBy"]
+    out = console()
     for name, value in {
         "Execution": execution["executionId"],
         "Workflow": execution["workflowName"],
-        "Asked by": who.get("email") or who["id"],
+        "Asked by": person(execution["executedBy"]),
         "Message": approval["message"],
         "Rule": approval["rule"],
         "Approvers": ", ".join(approval["approvers"]) or "everyone with canApproveExecutions",

@@ -68,6 +68,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def person(who: Mapping[str, Any]) -> str | None:
+    """Somebody as people know them, as on the console; for a key its name."""
+    return who.get("name") or who.get("email") or who.get("id")
+
+
 def local_time(timestamp: object) -> str | None:
     """`2025-10-10 14:30:05` in this machine's time zone, of a UTC timestamp of the API."""
     moment = _moment(timestamp)

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from .display import console, duration, local_time, print_json, printable, shown
+from .display import console, duration, local_time, person, print_json, printable, shown
 
 _WORDS = 12  # width of the names at the left
 
@@ -33,7 +33,6 @@ def print_execution(execution: Mapping[str, Any], *, as_json: bool) -> None:
 
 def _head(execution: Mapping[str, Any]) -> dict[str, Any]:
     error = execution.get("error")
-    who = execution.get("executedBy") or {}
     trigger = execution.get("trigger") or {}
     internal = execution.get("internal") or {}
     return {
@@ -45,7 +44,7 @@ def _head(execution: Mapping[str, Any]) -> dict[str, Any]:
         "Details": execution.get("details") or None,
         **{f"({name})": value for name, value in internal.items()},
         "Trigger": " ".join(str(part) for part in (trigger.get("kind"), trigger.get("reference")) if part),
-        "By": who.get("name") or who.get("id"),
+        "By": person(execution.get("executedBy") or {}),
         "Attempt": execution.get("attempt"),
         "Queued": local_time(execution.get("queuedAt")),
         "Starts": local_time(execution.get("runAt")),
@@ -88,8 +87,7 @@ def _sections(execution: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
 
 def _transition(entry: Mapping[str, Any]) -> str:
     until = local_time(entry.get("until"))
-    who = entry.get("by") or {}
-    by = who.get("email") or who.get("id")
+    by = person(entry.get("by") or {})
     parts = [f"by {by}" if by else None, entry.get("reason"), f"until {until}" if until else None]
     return f"{_at(entry)}  {entry['status']} (attempt {entry['attempt']})  " + ", ".join(p for p in parts if p)
 
