@@ -14,14 +14,14 @@ from runlane.ids import check_token, new_execution_id
 from .answers import Answer, answer
 from .auth import APPROVE_EXECUTIONS, MANAGE_EXECUTIONS, VIEW_EXECUTIONS
 from .bodies import decode_object, read_body
-from .deciding import Decider, Verdict, may_decide, pending_approval
+from .deciding import Decider, Verdict, approval_shown, pending_approval
 from .describe import Described
 from .execute import known_form
 from .parts import Parts, body_of, headers_of, named_organisation, organisation, organisations, principal_of
 from .preferences import read_idempotency_key
 from .principals import Principal
 from .signals import Signal, Signaller, was_sent
-from .views import ApprovalView, CallerView, approval_view, caller_view, utc_or_none
+from .views import ApprovalView, CallerView, caller_view, utc_or_none
 
 _LONGEST_REASON = 1000
 
@@ -177,8 +177,6 @@ class ApprovalDoors:
         pending = await pending_approval(self._parts.bus, record)
         if pending is None or pending.data.terms.expires_at <= self._parts.clock.now():
             return None
-        zone = self._parts.directory.time_zone(record.org)
-        may = may_decide(record, principal, pending)
         return WaitingView(
             record.execution_id,
             record.workflow,
@@ -187,5 +185,5 @@ class ApprovalDoors:
             utc_or_none(record.queued_at),
             utc_or_none(record.run_at),
             record.input,
-            approval_view(pending.data, zone, may_decide=may),
+            approval_shown(self._parts.directory, record, pending, principal),
         )

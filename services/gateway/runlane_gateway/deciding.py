@@ -47,6 +47,7 @@ from .permissions import APPROVE_EXECUTIONS, EVERYTHING
 from .principals import Principal
 from .reasons import shown_reason
 from .submissions import canonical, digest_context
+from .views import ApprovalView, approval_view
 from .waiting import Waiters, status_of
 
 #: Every lost round means that somebody else decided; of so many nobody is left.
@@ -259,10 +260,13 @@ def _line(record: Record) -> str:
     return subjects.state_line(record.org, record.workflow, record.execution_id)
 
 
-def may_decide(record: Record, principal: Principal, pending: PendingApproval) -> bool:
-    """Whether `Decider.decide` would let this principal decide, as far as the person goes."""
-    principal = principal.within(record.org)
-    return principal.may(APPROVE_EXECUTIONS) and _objection(record, principal, pending) is None
+def approval_shown(
+    directory: Directory, record: Record, pending: PendingApproval, principal: Principal
+) -> ApprovalView:
+    """The approval as this caller is shown it: with whether `Decider.decide` would let the caller decide."""
+    there = principal.within(record.org)
+    may = there.may(APPROVE_EXECUTIONS) and _objection(record, there, pending) is None
+    return approval_view(pending.data, directory.time_zone(record.org), may_decide=may)
 
 
 def _check_person(record: Record, principal: Principal, pending: PendingApproval) -> None:

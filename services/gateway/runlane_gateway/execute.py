@@ -15,11 +15,11 @@ from .answers import Answer, answer
 from .auth import VIEW_EXECUTIONS, VIEW_INTERNALS
 from .bodies import decode_object, read_body
 from .calls import Call, idle_seconds, traceparent_of
-from .deciding import may_decide, pending_approval
+from .deciding import approval_shown, pending_approval
 from .parts import Parts, headers_of, organisation, principal_of
 from .preferences import read_idempotency_key, read_preference, read_priority, read_run_at
 from .principals import Principal
-from .views import ApprovalView, approval_view, execution_view
+from .views import ApprovalView, execution_view
 
 
 class ExecuteDoor:
@@ -85,10 +85,7 @@ class ExecutionDoor:
         if record.status != "PendingApproval":
             return UNSET
         pending = await pending_approval(self._parts.bus, record)
-        if pending is None:
-            return UNSET
-        zone = self._parts.directory.time_zone(record.org)
-        return approval_view(pending.data, zone, may_decide=may_decide(record, principal, pending))
+        return UNSET if pending is None else approval_shown(self._parts.directory, record, pending, principal)
 
 
 def known_form(execution_id: str) -> str:
