@@ -5,7 +5,9 @@ import base64
 import hashlib
 import hmac
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import httpx
@@ -122,29 +124,35 @@ class Clients:
                 await asyncio.sleep(1)
 
     async def _deliver_once(self, operation: Operation) -> dict[str, Any] | None:
-        """Signed anew each time, as senders do: a signature is good for minutes."""
-        id_, stamp, body = _delivery(operation), str(int(time.time())), msgspec.json.encode({"op": operation.op})
-        digest = hmac.digest(WEBHOOK_KEY, f"{id_}.{stamp}.".encode() + body, hashlib.sha256)
-        headers = {
-            "webhook-id": id_,
-            "webhook-timestamp": stamp,
-            "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-            "Content-Type": "application/json",
-        }
+        id_, body = _delivery(operation), msgspec.json.encode({"op": operation.op})
         note = {"op": operation.op, "kind": "webhook", "key": id_, "did": "submit"}
-        url = "/webhooks/demo/chaos_hook"
-        return await self._ask(self._asker, "POST", url, note, keyed=False, content=body, headers=headers)
+        url, signed = "/webhooks/demo/chaos_hook", partial(_signature, id_, body)
+        return await self._ask(self._asker, "POST", url, note, keyed=False, signed=signed, content=body)
 
     async def _ask(
-        self, client: httpx.AsyncClient, method: str, url: str, note: dict[str, Any], *, keyed: bool, **request: Any
+        self,
+        client: httpx.AsyncClient,
+        method: str,
+        url: str,
+        note: dict[str, Any],
+        *,
+        keyed: bool,
+        signed: Callable[[], dict[str, str]] | None = None,
+        **request: Any,
     ) -> dict[str, Any] | None:
-        """The answer; None when there is none. With `keyed`, asked again until there is one."""
+        """The answer; None when there is none. With `keyed`, asked again until there is one.
+
+        `signed` makes the headers in the moment in which it is sent: on a slow machine calls wait for their turn
+        longer than a signature is good.
+        """
         deadline = time.monotonic() + _PATIENCE
         pause = 0.2
         while True:
             status, answer, problem = 0, {}, None
             try:
                 async with self._calls:
+                    if signed is not None:
+                        request["headers"] = signed()
                     response = await client.request(method, url, **request)
                 status, answer = response.status_code, response.json()
                 self._look_for_secrets(response)
@@ -196,6 +204,18 @@ class Clients:
 
 def _delivery(operation: Operation) -> str:
     return f"msg_{operation.op}"
+
+
+def _signature(id_: str, body: bytes) -> dict[str, str]:
+    """The headers of a Standard Webhook that is sent now."""
+    stamp = str(int(time.time()))
+    digest = hmac.digest(WEBHOOK_KEY, f"{id_}.{stamp}.".encode() + body, hashlib.sha256)
+    return {
+        "webhook-id": id_,
+        "webhook-timestamp": stamp,
+        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
+        "Content-Type": "application/json",
+    }
 
 
 def result_digest(result: Any) -> str:
