@@ -153,25 +153,48 @@ def runs_have_claims(it: Evidence) -> Violations:
 
 
 def stored_steps_stay_done(it: Evidence) -> Violations:
-    """A step that the code was told is stored is not run by a run that began later, nor does it change its result."""
+    """A step that the code was told is stored has one result, and is not run by a run whose claim came later.
+
+    A run that was taken over before it began, by an executor that stood still, may run it: it is refused every write.
+    """
     stored: dict[tuple[str, int], str] = {}
     known_at_start: dict[str, set[int]] = {}
+    again: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
     for line in it.code:
         execution, run = line["id"], line["run"]
         match line["did"]:
             case "start":
                 known_at_start[run] = {step for (of, step) in stored if of == execution} if line["resumed"] else set()
-            case "stored":
-                before = stored.setdefault((execution, line["step"]), line["token"])
-                if before != line["token"]:
-                    yield f"step {line['step']} of {execution} had two results"
+            case "stored" if stored.setdefault((execution, line["step"]), line["token"]) != line["token"]:
+                yield f"step {line['step']} of {execution} had two results"
             case "effect" if line["step"] in known_at_start.get(run, ()):
-                yield f"step {line['step']} of {execution} ran again after it was stored"
+                again[execution, line["step"]].add(run)
+    for (execution, step), runs in again.items():
+        if len(runs) > _late_zombies(it, execution, step, stored[execution, step]):
+            yield f"step {step} of {execution} ran again after it was stored"
+    yield from _results_are_of_stored_steps(it, stored)
+
+
+def _results_are_of_stored_steps(it: Evidence, stored: dict[tuple[str, int], str]) -> Violations:
     for execution, row in it.rows.items():
         if row.status == "Success" and isinstance(row.result, dict):
             for step, token in enumerate(row.result.get("done", ())):
                 if stored.get((execution, step)) != token:
                     yield f"the result of {execution} has another result of step {step} than was stored"
+
+
+def _late_zombies(it: Evidence, execution: str, step: int, token: str) -> int:
+    """Of the runs that began after a step's effect, so many had not claimed the execution after the step was stored."""
+    of_it = [line for line in it.code if line["id"] == execution]
+    effect = next((n for n, line in enumerate(of_it) if line["did"] == "effect" and line["token"] == token), 0)
+    begun = sum(line["did"] == "start" for line in of_it[effect:])
+    events = it.events.get(execution, ())
+    stored_at = next((told.sequence for told in events if _stores(told, step)), 0)
+    return begun - sum(told.state == "started" and told.sequence > stored_at for told in events)
+
+
+def _stores(told: Told, step: int) -> bool:
+    return any(entry["kind"] == "step" and entry["key"] == f"work-{step}" for entry in told.entries())
 
 
 def cancelled_stays_cancelled(it: Evidence) -> Violations:

@@ -124,6 +124,7 @@ def called_without_claim(it: Evidence) -> None:
 
 def stored_step_again(it: Evidence) -> None:
     it.code += [line("start", "r2"), line("effect", "r2", step=0, token="t9")]
+    it.events["e1"][3:] = [told(4, "state.started"), told(5, "state.succeeded", result=RESULT)]
 
 
 def other_step_result(it: Evidence) -> None:
@@ -206,6 +207,16 @@ def sick_afterwards(it: Evidence) -> None:
 def test_what_goes_wrong_is_found(sound: Evidence, spoil: Callable[[Evidence], None], invariant: str) -> None:
     spoil(sound)
     assert any(violation.startswith(f"{invariant}:") for violation in check(sound)), check(sound)
+
+
+def test_what_had_lost_its_claim_before_it_began_may_run_a_step_again_and_store_nothing(sound: Evidence) -> None:
+    """Its executor stood still between claim and call. No claim came after the step, so it is no run that must know."""
+    sound.code += [line("start", "r2"), line("effect", "r2", step=0, token="t9")]
+    trace = Told(4, "trace", "e1:trace:3:1", told(4, "trace", entries=[STEP]).event)
+    ends = told(5, "state.succeeded", result=RESULT)
+    sound.events["e1"] = [told(1, "queued", 0), told(2, "state.started"), told(3, "state.started"), trace, ends]
+    sound.traces["e1"] = [(4, 0, STEP)]
+    assert check(sound) == []
 
 
 def test_a_seed_repeats_its_plan_and_another_does_not() -> None:

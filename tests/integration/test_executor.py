@@ -3,8 +3,10 @@
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,9 +25,10 @@ from runlane.contracts.events import (
     Traced,
     decode_event,
 )
-from runlane.contracts.requests import Caller
+from runlane.contracts.requests import Caller, Request
 from runlane.ports import Message
 from runlane.settings import Settings
+from runlane_executor import runs
 from runlane_executor.app import open_room
 from runlane_executor.intake import Intake
 from tests.support.eventually import eventually
@@ -132,19 +135,22 @@ async def test_a_dead_child_is_replaced_and_its_work_taken_up(intake: Intake, ca
     assert len(ran) == len(set(ran)) == 20
 
 
+async def usurp(caller: Client, request: Request) -> int:
+    """Take over what an executor runs, as another would."""
+    line = subjects.state_line(request.org, request.workflow, request.execution_id)
+    last = await caller.bus.last(subjects.EVENTS, line)
+    assert last is not None
+    return await caller.bus.publish(
+        Message(subject=last.subject, payload=last.payload, id="usurper", expect_last=last.sequence, expect_on=line)
+    )
+
+
 async def test_a_fenced_run_can_write_nothing_more(intake: Intake, caller: Client, tmp_path: Path) -> None:
     journal, gate = tmp_path / "notes", tmp_path / "gate"
     request = caller.request("steps", {"journal": str(journal), "gate": str(gate)})
     await caller.submit(request)
     await eventually(lambda: journal.exists() and "gate" in journal.read_text())
-    line = subjects.state_line("acme", "steps", request.execution_id)
-    last = await caller.bus.last(subjects.EVENTS, line)
-    assert last is not None
-    taken = decode_event(last.payload)
-    usurped = Message(
-        subject=last.subject, payload=encode(taken), id="usurper", expect_last=last.sequence, expect_on=line
-    )
-    sequence = await caller.bus.publish(usurped)
+    sequence = await usurp(caller, request)
     gate.touch()
     await eventually(lambda: not intake.runs.running)
     after = await caller.bus.read(subjects.EVENTS, subjects.all_events("acme", request.execution_id), after=sequence)
@@ -172,14 +178,46 @@ async def test_what_was_taken_over_during_a_silence_is_stopped(intake: Intake, c
     request = caller.request("waits", {"journal": str(journal)})
     await caller.submit(request)
     await eventually(lambda: journal.exists())
-    line = subjects.state_line("acme", "waits", request.execution_id)
-    last = await caller.bus.last(subjects.EVENTS, line)
-    assert last is not None
-    await caller.bus.publish(
-        Message(subject=last.subject, payload=last.payload, id="usurper", expect_last=last.sequence, expect_on=line)
-    )
+    await usurp(caller, request)
     await intake.runs.check_claims()
     await eventually(lambda: not intake.runs.running)
+
+
+@pytest.mark.parametrize("resumed", [True, False])
+async def test_what_was_taken_over_before_its_code_was_called_is_not_run(
+    intake: Intake, caller: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resumed: bool
+) -> None:
+    """It ran steps again that its successor had stored by then: `make chaos-long`, seed 8, on a machine out of breath.
+
+    A run that goes on where another left off sees that in its journal; any other looks where its start was held up.
+    """
+    journal = tmp_path / "notes"
+    begun = datetime.now(UTC) if resumed else None
+    request = caller.request("waits", {"journal": str(journal)}, first_started_at=begun)
+    usurped = asyncio.Event()
+
+    def after_usurpation(prepare: Callable[..., Any]) -> Callable[..., Any]:
+        async def prepared(*arguments: Any) -> Any:
+            await usurp(caller, request)
+            usurped.set()
+            return await prepare(*arguments)
+
+        return prepared
+
+    if resumed:
+        monkeypatch.setattr(runs, "load_journal", after_usurpation(runs.load_journal))
+    else:
+        children = intake.runs.children
+        monkeypatch.setattr(runs, "PROMPT_SECONDS", 0.0)
+        monkeypatch.setattr(children, "pick", lambda: None)
+        monkeypatch.setattr(children, "alone", after_usurpation(children.alone))
+    await caller.submit(request)
+    async with asyncio.timeout(20):
+        await usurped.wait()
+    await eventually(lambda: not intake.runs.running)
+
+    assert not journal.exists()
+    assert [type(event) for event in await caller.events(request)] == [Started, Started]
 
 
 async def test_what_is_slept_counts_for_no_limit(intake: Intake, caller: Client) -> None:

@@ -51,13 +51,19 @@ class Lease:
 
 
 class Execution:
-    """An execution in flight."""
+    """An execution in flight. `asked_at`: the monotonic time at which its claim was asked for."""
 
     def __init__(
-        self, request: Request, lease: Lease, manifest: Manifest, claimed: Claimed, observation: Observation
+        self,
+        request: Request,
+        lease: Lease,
+        manifest: Manifest,
+        claimed: Claimed,
+        observation: Observation,
+        asked_at: float,
     ) -> None:
         self.request, self.lease = request, lease
-        self.manifest, self.claimed = manifest, claimed
+        self.manifest, self.claimed, self.asked_at = manifest, claimed, asked_at
         self.observation = observation
         self.child: Child | None = None
         self.crashes = claimed.crashes

@@ -287,6 +287,7 @@ class Intake:
         if not await self._admit(request, lease, manifest):
             lease.delivery.ack()
             return None
+        asked_at = self._clock.monotonic()
         verdict = await self._claims.claim(request, lease.message, lease.lane, version)
         if isinstance(verdict, Settled):
             if verdict.terminal is not None:
@@ -298,7 +299,7 @@ class Intake:
             self.runs.stop(before, "fenced")
             await before.over.wait()
         observation = self.runs.observe(request, lease)
-        execution = Execution(request, lease, manifest or _unknown(request), verdict, observation)
+        execution = Execution(request, lease, manifest or _unknown(request), verdict, observation, asked_at)
         self.runs.add(execution)
         return execution
 

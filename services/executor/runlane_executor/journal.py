@@ -15,6 +15,7 @@ from runlane.contracts.events import (
     PendingApproval,
     Retrying,
     Signalled,
+    StateEvent,
     Suspended,
     Traced,
     decode_event,
@@ -29,7 +30,7 @@ from runlane.contracts.trace import (
     VariableEntry,
     trace_context,
 )
-from runlane.errors import BusUnavailable
+from runlane.errors import BusUnavailable, StateConflict
 from runlane.ports import Bus
 from runlane.sealing import Sealer
 
@@ -40,33 +41,46 @@ _STALE_READS = 60
 _STALE_SECONDS = 0.05
 
 
-async def load_journal(bus: Bus, sealer: Sealer, request: Request, at_least: int) -> Journal:
-    """Fold what is stored of an execution, up to the state `at_least` or further, into its journal.
+async def load_journal(bus: Bus, sealer: Sealer, request: Request, claim: int) -> Journal:
+    """What the runs before the one under `claim` stored.
 
-    Raises `BusUnavailable` when the stream cannot be read so far.
+    Raises `StateConflict` when somebody has moved the execution on since, and may be storing more by now;
+    `BusUnavailable` when the stream cannot be read up to the claim.
     """
-    for _ in range(_STALE_READS):
-        journal, last = await _read_journal(bus, sealer, request)
-        if last >= at_least:
-            return journal
-        await asyncio.sleep(_STALE_SECONDS)
-    raise BusUnavailable("The journal of an execution cannot be read up to its end.")
+    journal, state = await _journal_up_to(bus, sealer, request, claim)
+    if state > claim:
+        raise StateConflict("Somebody else has taken it over.")
+    return journal
 
 
 async def event_is_waiting(bus: Bus, sealer: Sealer, request: Request, name: str, suspended: int) -> bool:
     """Whether an event of that name had come, and was not taken, when the state `suspended` was stored."""
-    return (await load_journal(bus, sealer, request, suspended)).untaken(name) is not None
+    journal, _ = await _journal_up_to(bus, sealer, request, suspended)
+    return journal.untaken(name) is not None
 
 
-async def _read_journal(bus: Bus, sealer: Sealer, request: Request) -> tuple[Journal, int]:
+async def _journal_up_to(bus: Bus, sealer: Sealer, request: Request, at_least: int) -> tuple[Journal, int]:
+    """The journal up to that sequence or further, and the sequence of the last state that it has seen."""
+    for _ in range(_STALE_READS):
+        journal, last, state = await _read_journal(bus, sealer, request)
+        if last >= at_least:
+            return journal, state
+        await asyncio.sleep(_STALE_SECONDS)
+    raise BusUnavailable("The journal of an execution cannot be read up to its end.")
+
+
+async def _read_journal(bus: Bus, sealer: Sealer, request: Request) -> tuple[Journal, int, int]:
     journal = Journal()
     filter_ = subjects.all_events(request.org, request.execution_id, request.workflow)
-    after = 0
+    after = state = 0
     while page := await bus.read(subjects.EVENTS, filter_, after=after, limit=_PAGE):
         after = page[-1].sequence
         for stored in page:
-            _fold_event(journal, sealer, request, decode_event(stored.payload))
-    return journal, after
+            event = decode_event(stored.payload)
+            if isinstance(event, StateEvent):
+                state = stored.sequence
+            _fold_event(journal, sealer, request, event)
+    return journal, after, state
 
 
 def _fold_event(journal: Journal, sealer: Sealer, request: Request, event: AnyEvent) -> None:

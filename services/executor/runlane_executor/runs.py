@@ -64,6 +64,11 @@ _log = logger(__name__)
 #: memory, or by hand. Where code ends its own process, its `max_attempts` is the limit.
 MAX_KILLS = 3
 
+#: A run that begins later than this after its claim was asked for looks whether it still has it: claim or
+#: acknowledgement may have been held up for so long that its lease had ended, and another executor is at work. Steps
+#: that this one stores would not be known here, and would run again.
+PROMPT_SECONDS = 1.0
+
 
 class Tools(msgspec.Struct, frozen=True):
     """What runs are made with."""
@@ -135,7 +140,11 @@ class Runs:
         tools, request = self._tools, execution.request
         journal: Journal | None = None
         if execution.claimed.resumed:
-            journal = await load_journal(tools.line.bus, tools.sealer, request, execution.claimed.sequence)
+            try:
+                journal = await load_journal(tools.line.bus, tools.sealer, request, execution.claimed.sequence)
+            except StateConflict:
+                self._leave(execution)
+                return
             if tools.endings.outlives_its_events(execution, tools.clock.now()):
                 self.fail(execution, HistoryExpired())
                 return
@@ -147,6 +156,10 @@ class Runs:
             return
         child = None if quarantine else self.children.pick()
         child = child or await self.children.alone()
+        late = tools.clock.monotonic() - execution.asked_at > PROMPT_SECONDS
+        if late and await self._was_taken_over(execution):
+            self._leave(execution)
+            return
         if execution.stop_reason is not None:  # stopped while it was being prepared
             self._finish(execution, Stopped(execution.id))
             return
@@ -154,6 +167,15 @@ class Runs:
         self._arm_timeout(execution)
         run = Run(self._identity(execution), parameters, journal, sensitive=request.sensitive)
         child.run(run, tools.directory.config(request.org))
+
+    def _leave(self, execution: Execution) -> None:
+        """Somebody else has taken it over, and may be storing steps that this run would not know of."""
+        execution.stop_reason = execution.stop_reason or "fenced"
+        self._finish(execution, Stopped(execution.id))
+
+    async def _was_taken_over(self, execution: Execution) -> bool:
+        found = await self._tools.line.last(execution.request)
+        return found is not None and found[0].sequence > execution.claimed.sequence
 
     def fail(self, execution: Execution, error: RunlaneError) -> None:
         """End it with an error of the engine's."""
@@ -274,8 +296,7 @@ class Runs:
     async def check_claims(self) -> None:
         """Stop what somebody else has taken over or cancelled while this executor was silent."""
         for execution in list(self.running.values()):
-            found = await self._tools.line.last(execution.request)
-            if found is not None and found[0].sequence > execution.claimed.sequence:
+            if await self._was_taken_over(execution):
                 self.stop(execution, "fenced")
 
     # --- a child died ------------------------------------------------------------------------------------------------
@@ -315,8 +336,7 @@ class Runs:
             await self._reclaim(execution, reason)
             await self.start(execution, quarantine)
         except StateConflict:
-            execution.stop_reason = "fenced"
-            self._finish(execution, Stopped(execution.id))
+            self._leave(execution)
         except Exception:
             # Its message stays unacknowledged: somebody takes it up when the lease has ended.
             _log.exception("could not take up an execution again", **execution.names)
@@ -336,6 +356,7 @@ class Runs:
             waited=claimed.waited_seconds,
             reason=reason,
         )
+        execution.asked_at = tools.clock.monotonic()
         sequence = await tools.line.move(execution.request, started, claimed.sequence)
         execution.claimed = msgspec.structs.replace(claimed, sequence=sequence, resumed=True)
         execution.trace = self._trace_buffer(execution)
