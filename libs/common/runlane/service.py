@@ -5,6 +5,7 @@ again), 2 its settings cannot work.
 """
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -21,6 +22,9 @@ from runlane.settings import Settings, read_settings
 from runlane.telemetry import configure_logging, logger
 
 _log = logger(__name__)
+
+#: More would keep what an unlucky call left in a cycle, a body of 700 KiB say, from being freed for too long.
+_OBJECTS_BETWEEN_COLLECTIONS = 10_000
 
 
 class Room(Protocol):
@@ -78,10 +82,22 @@ async def _serve(name: str, open_room: OpenRoom, settings: Settings, ready: str 
     async with open_room(settings) as room:
         running = asyncio.create_task(room.run(), name=f"{name}.run")
         async with _health(room, settings, stop):
+            _collect_seldom()
             _announce_ready(ready)
             _log.info("ready")
             await _until_stopped(running, stop, room, settings.drain_grace)
     _log.info("stopped")
+
+
+def _collect_seldom() -> None:
+    """Have Python look for cycles of garbage less often, and never among what a service begins with.
+
+    A call makes hundreds of objects, nearly all of which are gone when it is over: to look for cycles among them every
+    700 objects, and every 70,000 among all modules and the directory too, took a fifth of a gateway's time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, *gc.get_threshold()[1:])
 
 
 async def _until_stopped(running: asyncio.Task[None], stop: asyncio.Event, room: Room, grace: float) -> None:

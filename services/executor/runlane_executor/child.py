@@ -4,6 +4,7 @@ Started by `children.py` through a fork server that has imported this module. It
 """
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import select
@@ -56,6 +57,7 @@ def child_main(pipe: socket.socket, root: str, origin: str, allowed_hosts: froze
     multiprocessing.current_process().daemon = False  # or authors' code could have no process pool
     prints.take_over()
     found = discover(Path(root), origin)
+    gc.freeze()  # what was imported stays: no collection need look through it
     pipe.sendall(framed(_ready(found)))  # before any work: what waits in the pipe may block the loop at once
     uvloop.run(_serve(pipe, found, VendorCalls(allowed_hosts)))
 
