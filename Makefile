@@ -23,9 +23,10 @@ $(INSTALLED): pyproject.toml
 demo: install ## Start the whole engine, run a workflow in each mode, show the record
 	$(BIN)/python examples/demo.py
 
+# In the order of the directories: the quick ones of tests/unit come last, so that no worker waits for another's long file.
 test: install ## Run all tests but those of the console
 	scripts/install_redis.sh
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --ignore tests/console
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --ignore tests/console
 
 retest: install ## Run again, one after the other, only the tests that failed the last time
 	$(BIN)/python -m pytest --last-failed --last-failed-no-failures none

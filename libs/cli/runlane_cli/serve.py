@@ -3,6 +3,7 @@
 Kept apart from `main` so that a service process does not carry the command line in its memory.
 """
 
+import gc
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -23,6 +24,7 @@ def serve(name: str) -> None:
 
 def _load(entry: EntryPoint) -> Callable[[], None]:
     package = entry.module.partition(".")[0]
+    gc.disable()  # modules are there to stay: looking for garbage among them takes an eighth of their loading
     try:
         loaded: Callable[[], None] = entry.load()
     except ModuleNotFoundError as problem:
@@ -31,6 +33,8 @@ def _load(entry: EntryPoint) -> Callable[[], None]:
         raise CommandFailed(
             f"The service {entry.name!r} is not part of this installation ({package}).", USAGE
         ) from None
+    finally:
+        gc.enable()
     return loaded
 
 
