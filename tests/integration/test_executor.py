@@ -220,6 +220,28 @@ async def test_what_was_taken_over_before_its_code_was_called_is_not_run(
     assert [type(event) for event in await caller.events(request)] == [Started, Started]
 
 
+async def test_children_that_die_while_a_late_start_looks_for_its_claim_take_nothing_with_them(
+    intake: Intake, caller: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was handed to a child that had gone: nobody waited for an answer, and its lease was renewed for ever."""
+    monkeypatch.setattr(runs, "PROMPT_SECONDS", 0.0)
+    look = intake.runs._was_taken_over
+
+    async def looks(execution: Any) -> bool:
+        doomed = list(intake.runs.children._working)
+        for child in doomed:
+            os.kill(child.pid, signal.SIGKILL)
+        await eventually(lambda: not any(child.alive for child in doomed))
+        monkeypatch.setattr(intake.runs, "_was_taken_over", look)
+        return await look(execution)
+
+    monkeypatch.setattr(intake.runs, "_was_taken_over", looks)
+    request = caller.request("echo", {"value": 1})
+    await caller.submit(request)
+
+    assert isinstance(await caller.ended(request), Succeeded)
+
+
 async def test_what_is_slept_counts_for_no_limit(intake: Intake, caller: Client) -> None:
     request = caller.request("oversleeps", {})
     await caller.submit(request)

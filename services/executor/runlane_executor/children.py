@@ -36,7 +36,7 @@ _FORK_TRIES, _FORK_PAUSE_SECONDS = 10, 0.05
 
 
 class ChildDied(Exception):
-    """A child ended before its imports were done."""
+    """A child ended before it was given anything to do."""
 
 
 class Child:

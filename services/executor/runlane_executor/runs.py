@@ -32,7 +32,7 @@ from runlane.telemetry import logger
 from runlane.tracing import Tracer
 from runlane_executor import metrics
 from runlane_executor.burial import Burial
-from runlane_executor.children import Child, Children
+from runlane_executor.children import Child, ChildDied, Children
 from runlane_executor.claim import Claims
 from runlane_executor.endings import Endings
 from runlane_executor.execution import Execution, Lease, TraceBuffer
@@ -154,15 +154,19 @@ class Runs:
             _log.error("parameters cannot be opened", **execution.names, reason=problem.message)
             self.fail(execution, InternalServerError())
             return
-        child = None if quarantine else self.children.pick()
-        child = child or await self.children.alone()
+        alone = await self.children.alone() if quarantine or self.children.pick() is None else None
         late = tools.clock.monotonic() - execution.asked_at > PROMPT_SECONDS
         if late and await self._was_taken_over(execution):
-            self._leave(execution)
-            return
-        if execution.stop_reason is not None:  # stopped while it was being prepared
+            execution.stop_reason = execution.stop_reason or "fenced"
+        if execution.stop_reason is not None:  # taken over or stopped while it was being prepared
+            if alone is not None:
+                self.children.done(alone, execution.id)
             self._finish(execution, Stopped(execution.id))
             return
+        # From here to the call nothing is awaited: a child that ended meanwhile would never say what became of it.
+        child = alone or self.children.pick()
+        if child is None or not child.alive:
+            raise ChildDied
         execution.child = child
         self._arm_timeout(execution)
         run = Run(self._identity(execution), parameters, journal, sensitive=request.sensitive)
