@@ -5,8 +5,11 @@ import sys
 
 
 def test_an_executor_and_its_children_do_not_load_an_http_client() -> None:
-    rooms = "runlane, runlane.workflow, runlane.context, runlane_executor.child, runlane_executor.app"
-    assert _loaded(rooms, "httpx", "httpcore", "runlane.integrations") == []
+    executor = "runlane_executor.child, runlane_executor.runner, runlane_executor.app"
+    assert (
+        _loaded(f"runlane, runlane.workflow, runlane.context, {executor}", "httpx", "httpcore", "runlane.integrations")
+        == []
+    )
 
 
 def test_a_gateway_and_a_recorder_whose_schema_is_there_do_not_load_alembic() -> None:

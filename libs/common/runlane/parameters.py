@@ -28,16 +28,13 @@ class Validators:
         if known is None or known[0] is not manifest:
             known = (manifest, _compile(manifest))
             self._compiled[manifest.name] = known
-        validator = known[1]
-        if not validator.is_valid(parameters):
-            schema = msgspec.json.decode(manifest.parameters)
-            raise _refusal(next(iter(validator.iter_errors(parameters))), schema)
+        check_value(known[1], parameters, manifest.parameters)
 
 
-def check_value(validator: jsonschema_rs.Validator, value: object) -> None:
-    """Raises `ValidationError` with the path of what does not fit."""
+def check_value(validator: jsonschema_rs.Validator, value: object, schema: bytes = b"{}") -> None:
+    """Raises `ValidationError` with the path of what does not fit; what would is looked up in the JSON `schema`."""
     if not validator.is_valid(value):
-        raise _refusal(next(iter(validator.iter_errors(value))), {})
+        raise _refusal(next(iter(validator.iter_errors(value))), msgspec.json.decode(schema))
 
 
 def _compile(manifest: Manifest) -> jsonschema_rs.Validator:

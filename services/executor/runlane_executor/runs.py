@@ -156,12 +156,11 @@ class Runs:
             return
         alone = await self.children.alone() if quarantine or self.children.pick() is None else None
         late = tools.clock.monotonic() - execution.asked_at > PROMPT_SECONDS
-        if late and await self._was_taken_over(execution):
-            execution.stop_reason = execution.stop_reason or "fenced"
-        if execution.stop_reason is not None:  # taken over or stopped while it was being prepared
+        taken_over = late and await self._was_taken_over(execution)
+        if taken_over or execution.stop_reason is not None:  # while it was being prepared
             if alone is not None:
                 self.children.done(alone, execution.id)
-            self._finish(execution, Stopped(execution.id))
+            self._leave(execution)
             return
         # From here to the call nothing is awaited: a child that ended meanwhile would never say what became of it.
         child = alone or self.children.pick()
@@ -173,7 +172,7 @@ class Runs:
         child.run(run, tools.directory.config(request.org))
 
     def _leave(self, execution: Execution) -> None:
-        """Somebody else has taken it over, and may be storing steps that this run would not know of."""
+        """Do not begin what was stopped, or what somebody else has taken over: that one may store steps by now."""
         execution.stop_reason = execution.stop_reason or "fenced"
         self._finish(execution, Stopped(execution.id))
 

@@ -45,8 +45,9 @@ def missing() -> StoreUnavailable:
 
 
 def _upgrade(connection: Connection) -> None:
-    if inspect(connection).has_table("alembic_version") and revision_of(connection) == REVISION:
-        return
-    from .upgrading import upgrade
+    try:
+        check(connection)
+    except StoreUnavailable:
+        from .upgrading import upgrade
 
-    upgrade(connection)
+        upgrade(connection)
