@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import hashlib
-import hmac
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,9 +15,9 @@ import msgspec
 from tests.chaos.batches import send_batch
 from tests.chaos.history import History
 from tests.chaos.plan import Operation
+from tests.support.webhooks import standard
 
-WEBHOOK_KEY = b"thirty-two-bytes-of-a-chaos-key."
-WEBHOOK_SECRET = "whsec_" + base64.b64encode(WEBHOOK_KEY).decode()
+WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"thirty-two-bytes-of-a-chaos-key.").decode()
 _ENDED = ("Success", "Failed", "Cancelled")
 #: So long a client goes on with what must be answered one day.
 _PATIENCE = 600.0
@@ -124,10 +123,9 @@ class Clients:
                 await asyncio.sleep(1)
 
     async def _deliver_once(self, operation: Operation) -> dict[str, Any] | None:
-        id_, body = _delivery(operation), msgspec.json.encode({"op": operation.op})
-        note = {"op": operation.op, "kind": "webhook", "key": id_, "did": "submit"}
-        url, signed = "/webhooks/demo/chaos_hook", partial(_signature, id_, body)
-        return await self._ask(self._asker, "POST", url, note, keyed=False, signed=signed, content=body)
+        note = {"op": operation.op, "kind": "webhook", "key": _delivery(operation), "did": "submit"}
+        signed = partial(standard, {"op": operation.op}, WEBHOOK_SECRET, id_=_delivery(operation))
+        return await self._ask(self._asker, "POST", "/webhooks/demo/chaos_hook", note, keyed=False, signed=signed)
 
     async def _ask(
         self,
@@ -137,12 +135,12 @@ class Clients:
         note: dict[str, Any],
         *,
         keyed: bool,
-        signed: Callable[[], dict[str, str]] | None = None,
+        signed: Callable[[], dict[str, Any]] | None = None,
         **request: Any,
     ) -> dict[str, Any] | None:
         """The answer; None when there is none. With `keyed`, asked again until there is one.
 
-        `signed` makes the headers in the moment in which it is sent: on a slow machine calls wait for their turn
+        `signed` makes body and headers in the moment in which it is sent: on a slow machine calls wait for their turn
         longer than a signature is good.
         """
         deadline = time.monotonic() + _PATIENCE
@@ -151,9 +149,7 @@ class Clients:
             status, answer, problem = 0, {}, None
             try:
                 async with self._calls:
-                    if signed is not None:
-                        request["headers"] = signed()
-                    response = await client.request(method, url, **request)
+                    response = await client.request(method, url, **(request if signed is None else signed()))
                 status, answer = response.status_code, response.json()
                 self._look_for_secrets(response)
             except (*_BROKEN, ValueError) as failed:
@@ -204,18 +200,6 @@ class Clients:
 
 def _delivery(operation: Operation) -> str:
     return f"msg_{operation.op}"
-
-
-def _signature(id_: str, body: bytes) -> dict[str, str]:
-    """The headers of a Standard Webhook that is sent now."""
-    stamp = str(int(time.time()))
-    digest = hmac.digest(WEBHOOK_KEY, f"{id_}.{stamp}.".encode() + body, hashlib.sha256)
-    return {
-        "webhook-id": id_,
-        "webhook-timestamp": stamp,
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode()}",
-        "Content-Type": "application/json",
-    }
 
 
 def result_digest(result: Any) -> str:
